@@ -1,0 +1,165 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/event"
+	"github.com/waybill-dev/waybill/internal/fault"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+const (
+	// positiveTTL is how long a good key is believed without asking the store.
+	positiveTTL = 30 * time.Second
+	// negativeTTL is how long an unknown key is refused without asking: long
+	// enough that a client in a loop costs no queries, short enough that a key
+	// just created by another process works soon.
+	negativeTTL = 5 * time.Second
+	// maxPositives and maxNegatives bound memory. There are two good keys an
+	// account; bad ones are as many as anyone cares to send.
+	maxPositives = 4096
+	maxNegatives = 1024
+)
+
+// Authenticate returns the caller that a key stands for, or a fault:
+// Unauthorized, or Unavailable if that could not be found out. What the
+// request adds (Generation, IdempotencyKey, RequestHash) is for the surface to
+// fill in.
+//
+// Keys are compared by their SHA-256 only. How long that takes depends on the
+// hash, which a guesser can neither choose nor see, so the time tells nothing
+// about any key.
+func (s *Service) Authenticate(ctx context.Context, key string) (Caller, error) {
+	switch {
+	case key == "":
+		return Caller{}, unauthorized("The API key is missing. Send it as a header: Authorization: Bearer sk_test_…")
+	case !wellFormed(key):
+		return Caller{}, unauthorized("The API key is malformed. Send a secret key, which starts with sk_test_ or sk_live_.")
+	}
+	hash, now := hashKey(key), s.now()
+	if caller, ok := s.known.get(hash, now); ok {
+		return caller, nil
+	}
+	if s.unknown.has(hash, now) {
+		return Caller{}, unknownKey()
+	}
+	stored, acct, err := s.store.KeyOwner(ctx, hash)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		s.known.drop(hash)
+		s.unknown.add(hash, now)
+		return Caller{}, unknownKey()
+	case err != nil:
+		return Caller{}, failed("look up API key", err)
+	}
+	caller := Caller{Scope: event.NewScope(acct.Number, stored.Live), AccountID: acct.ID, APIVersion: acct.APIVersion}
+	if caller.APIVersion == "" {
+		caller.APIVersion = s.apiVersion
+	}
+	s.known.put(hash, caller, now)
+	return caller, nil
+}
+
+func unauthorized(message string) error {
+	return fault.New(fault.Unauthorized, "unauthorized", "%s", message)
+}
+
+func unknownKey() error {
+	return unauthorized("The API key is not known. Check that it is complete and that it belongs to this installation.")
+}
+
+// positives remembers good keys by their hash. Readers take no lock: the map
+// is copied to add a key, which happens once per key, and renewing one only
+// moves its time.
+type positives struct {
+	mu  sync.Mutex // held by writers
+	set atomic.Pointer[map[[32]byte]*positive]
+}
+
+type positive struct {
+	caller Caller
+	until  atomic.Int64 // Unix nanoseconds
+}
+
+func (p *positives) load() map[[32]byte]*positive {
+	if set := p.set.Load(); set != nil {
+		return *set
+	}
+	return nil
+}
+
+func (p *positives) get(hash [32]byte, now time.Time) (Caller, bool) {
+	one := p.load()[hash]
+	if one == nil {
+		return Caller{}, false
+	}
+	// Bounded above too: a clock set back must not make a key good for longer.
+	left := time.Duration(one.until.Load() - now.UnixNano())
+	return one.caller, left > 0 && left <= positiveTTL
+}
+
+func (p *positives) put(hash [32]byte, caller Caller, now time.Time) {
+	until := now.Add(positiveTTL).UnixNano()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.load()
+	if one := old[hash]; one != nil && one.caller == caller {
+		one.until.Store(until)
+		return
+	}
+	set := maps.Clone(old)
+	if set == nil || len(set) >= maxPositives {
+		set = make(map[[32]byte]*positive) // those in use are back with their next request
+	}
+	one := &positive{caller: caller}
+	one.until.Store(until)
+	set[hash] = one
+	p.set.Store(&set)
+}
+
+func (p *positives) drop(hash [32]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.load()[hash] == nil {
+		return
+	}
+	set := maps.Clone(p.load())
+	delete(set, hash)
+	p.set.Store(&set)
+}
+
+// negatives remembers unknown keys by their hash. Its lock is met only by
+// requests whose key is not remembered as good.
+type negatives struct {
+	mu  sync.Mutex
+	set map[[32]byte]time.Time // until when
+}
+
+func (n *negatives) has(hash [32]byte, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return now.Before(n.set[hash])
+}
+
+func (n *negatives) add(hash [32]byte, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.set == nil {
+		n.set = make(map[[32]byte]time.Time)
+	}
+	if len(n.set) >= maxNegatives {
+		clear(n.set) // a flood of keys gains nothing from being remembered
+	}
+	n.set[hash] = now.Add(negativeTTL)
+}
+
+func (n *negatives) clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.set)
+}

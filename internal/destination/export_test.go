@@ -1,0 +1,8 @@
+package destination
+
+var (
+	CheckEvents   = checkEvents
+	CheckMetadata = checkMetadata
+	MergeMetadata = mergeMetadata
+	SealContext   = sealContext
+)

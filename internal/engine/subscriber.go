@@ -1,0 +1,582 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/event"
+	"github.com/waybill-dev/waybill/internal/retry"
+	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/target"
+)
+
+const (
+	// failingAfter consecutive failures make a subscriber failing: it then
+	// holds next to nothing in memory, new events are parked as they are
+	// accepted, and one send a tick probes the destination. One success ends
+	// it.
+	failingAfter = 10
+	// failingRoom is how many deliveries a failing subscriber holds.
+	failingRoom = 4
+	// Bounds of one read from the store.
+	feedRows  = 512
+	feedBytes = 4 << 20
+)
+
+// delivery is one that is held in memory.
+type delivery struct {
+	sub     *subscriber
+	ev      *event.Event
+	run     int
+	n       int       // tries made in this run
+	waiting bool      // it has a row in the retry table
+	since   time.Time // when it was taken into memory
+	// prev and next link everything the subscriber holds.
+	prev, next *delivery
+}
+
+func (d *delivery) key() store.RetryKey {
+	return store.RetryKey{Scope: d.ev.Scope, Seq: d.ev.Seq, Subscription: d.sub.id, Run: d.run}
+}
+
+type rowKey struct {
+	seq event.Seq
+	run int
+}
+
+// subscriber runs one subscription. See the package comment for the ways a
+// delivery can wait.
+type subscriber struct {
+	e  *Engine
+	id int64
+
+	mu   sync.Mutex
+	spec *event.Subscription
+	tgt  target.Target
+	// unusable says why there is no tgt.
+	unusable string
+
+	queue []*delivery // head first
+	head  int
+	// held is the ring of all deliveries in memory: queued, being sent, or
+	// with an outcome not yet committed. The root is a sentinel.
+	held    delivery
+	holding int
+	workers int
+
+	fails   int // consecutive
+	failing bool
+	probeAt time.Time // a failing subscriber sends nothing before
+
+	// cursor: everything in the log up to it has been handed to this
+	// subscriber, so nothing at or below it is taken again.
+	cursor  event.Seq
+	lagging bool
+
+	// retryDue is when the earliest delivery in the retry table that is not
+	// in memory falls due, as far as known; zero if there is none.
+	retryDue time.Time
+	claimed  map[rowKey]bool // rows that are in memory
+	feeding  bool
+	// settledMeanwhile are the rows whose outcome was committed while a read
+	// of the table was under way, which may still show them.
+	settledMeanwhile map[rowKey]bool
+}
+
+func newSubscriber(e *Engine, id int64) *subscriber {
+	s := &subscriber{e: e, id: id, claimed: map[rowKey]bool{}}
+	s.held.prev, s.held.next = &s.held, &s.held
+	return s
+}
+
+// configure puts a changed subscription in force. Whatever was wrong with the
+// destination gets a fresh chance.
+func (s *subscriber) configure(spec *event.Subscription) {
+	var tgt target.Target
+	unusable := ""
+	if spec.Status == event.Enabled {
+		var err error
+		if tgt, err = s.e.o.Open(spec.Target); err != nil {
+			tgt, unusable = nil, err.Error()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spec, s.tgt, s.unusable = spec, tgt, unusable
+	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
+	if spec.Status == event.Deleted && s.retryDue.IsZero() {
+		// Whatever still waits, however far in the future, is closed now.
+		s.retryDue = time.Now()
+	}
+}
+
+// room is how many more deliveries may be held.
+func (s *subscriber) room() int {
+	if s.e.memory.Load() >= s.e.o.MaxMemory {
+		return 0
+	}
+	if s.failing {
+		return max(0, failingRoom-s.holding)
+	}
+	return max(0, s.e.o.MaxQueue-s.holding)
+}
+
+// admit says, before an event is committed, whether its delivery will be
+// dispatched or is to be parked in the same transaction.
+func (s *subscriber) admit() event.Disposition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing || !s.lagging && s.room() == 0 && s.e.lagging.Load() >= maxLagging {
+		return event.Parked
+	}
+	return event.Dispatch
+}
+
+// offer hands on a committed event. If there is no room the subscriber reads
+// the log from here on by itself.
+func (s *subscriber) offer(ev *event.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lagging || ev.Seq <= s.cursor {
+		return
+	}
+	if s.room() == 0 {
+		s.cursor = ev.Seq - 1
+		s.lagging = true
+		s.e.lagging.Add(1)
+		return
+	}
+	s.enqueue(&delivery{sub: s, ev: ev, since: time.Now()})
+	s.spawn()
+}
+
+// expect notes that a row was written to the retry table, due at t.
+func (s *subscriber) expect(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noteDue(t)
+}
+
+func (s *subscriber) noteDue(t time.Time) {
+	if s.retryDue.IsZero() || t.Before(s.retryDue) {
+		s.retryDue = t
+	}
+}
+
+func (s *subscriber) enqueue(d *delivery) {
+	s.hold(d)
+	if s.head > 0 && len(s.queue) == cap(s.queue) {
+		n := copy(s.queue, s.queue[s.head:])
+		clear(s.queue[n:])
+		s.queue, s.head = s.queue[:n], 0
+	}
+	s.queue = append(s.queue, d)
+}
+
+func (s *subscriber) queued() int { return len(s.queue) - s.head }
+
+func (s *subscriber) hold(d *delivery) {
+	d.prev, d.next = s.held.prev, &s.held
+	d.prev.next, d.next.prev = d, d
+	s.holding++
+	s.e.memory.Add(int64(len(d.ev.Payload)))
+	if d.waiting {
+		s.claimed[rowKey{d.ev.Seq, d.run}] = true
+	}
+}
+
+func (s *subscriber) release(d *delivery) {
+	d.prev.next, d.next.prev = d.next, d.prev
+	d.prev, d.next = nil, nil
+	s.holding--
+	s.e.memory.Add(-int64(len(d.ev.Payload)))
+	if d.waiting {
+		k := rowKey{d.ev.Seq, d.run}
+		delete(s.claimed, k)
+		if s.settledMeanwhile != nil {
+			s.settledMeanwhile[k] = true
+		}
+	}
+}
+
+// limit is how many sends may be under way.
+func (s *subscriber) limit() int {
+	if s.failing {
+		return 1
+	}
+	return s.e.o.MaxInFlight
+}
+
+// spawn starts a worker if there is work for one more.
+func (s *subscriber) spawn() {
+	if s.queued() > 0 && s.workers < s.limit() && s.mayWork() {
+		s.workers++
+		s.e.workers.Add(1)
+		go s.work()
+	}
+}
+
+func (s *subscriber) mayWork() bool {
+	select {
+	case <-s.e.stopping:
+		return false
+	default:
+	}
+	return !s.e.committer.congested() && (s.probeAt.IsZero() || !time.Now().Before(s.probeAt))
+}
+
+func (s *subscriber) work() {
+	defer s.e.workers.Done()
+	for {
+		d, spec, tgt := s.take()
+		if d == nil {
+			return
+		}
+		s.deliver(d, spec, tgt)
+	}
+}
+
+// take gives a worker its next delivery, or ends it.
+func (s *subscriber) take() (*delivery, *event.Subscription, target.Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued() == 0 || s.workers > s.limit() || !s.mayWork() {
+		s.workers--
+		return nil, nil, nil
+	}
+	d := s.queue[s.head]
+	s.queue[s.head] = nil
+	s.head++
+	if s.head == len(s.queue) {
+		s.queue, s.head = s.queue[:0], 0
+	}
+	s.spawn()
+	s.feedIfLow(time.Now())
+	return d, s.spec, s.tgt
+}
+
+// deliver makes one try and hands its outcome to the committer.
+func (s *subscriber) deliver(d *delivery, spec *event.Subscription, tgt target.Target) {
+	if spec.Status != event.Enabled {
+		reason := event.ReasonDisabled
+		if spec.Status == event.Deleted {
+			reason = event.ReasonDeleted
+		}
+		s.discard(d, reason)
+		return
+	}
+	var res target.Result
+	if tgt == nil {
+		res = target.Result{Class: event.ClassConfig, Message: s.unusable, Started: time.Now()}
+	} else {
+		body := d.ev.AppendPush(make([]byte, 0, len(d.ev.Payload)+64), spec.APIVersion)
+		res = tgt.Send(s.e.sendCtx, target.Message{EventID: d.ev.ID(), Type: d.ev.Type, Body: body, Attempt: d.n + 1})
+	}
+	if res.Class == target.Interrupted {
+		return // still held, still undone: the next start sends it
+	}
+	s.judge(d, spec, &res)
+}
+
+func (s *subscriber) discard(d *delivery, reason string) {
+	s.e.o.Metrics.Discarded.Inc()
+	s.e.committer.settle(&settlement{d: d, attempt: &event.Attempt{
+		Seq: d.ev.Seq, Subscription: s.id, Scope: d.ev.Scope, Run: d.run, N: 0,
+		Outcome: event.WasDiscarded, Class: event.ClassDiscard, Message: reason, Started: time.Now(),
+	}})
+}
+
+// judge decides what follows from a try.
+func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Result) {
+	a := &event.Attempt{
+		Seq: d.ev.Seq, Subscription: s.id, Scope: d.ev.Scope, Run: d.run, N: d.n + 1,
+		Outcome: event.Delivered, Class: res.Class, Status: res.Status, Message: res.Message,
+		Started: res.Started, FirstByte: res.FirstByte, Total: res.Total,
+		Headers: res.Headers, Body: res.Body, Truncated: res.Truncated,
+	}
+	o := &settlement{d: d, attempt: a}
+	now := time.Now()
+	if res.Class != event.ClassNone {
+		policy := spec.Retry
+		if d.run != 0 {
+			policy = retry.None()
+		}
+		next, again := policy.Next(a.N, now, res.RetryAfter, jitter())
+		a.Outcome = event.FailedFinal
+		if again && !res.Permanent {
+			a.Outcome, a.Next = event.FailedRetry, next
+			o.put, o.n, o.next = true, a.N, next
+		}
+	}
+	s.e.o.Metrics.attempted(a)
+	s.mu.Lock()
+	s.noteHealth(a.Outcome == event.Delivered, now)
+	s.mu.Unlock()
+	s.e.committer.settle(o)
+}
+
+func (s *subscriber) noteHealth(ok bool, now time.Time) {
+	if ok {
+		s.fails, s.failing, s.probeAt = 0, false, time.Time{}
+		return
+	}
+	if s.fails++; s.fails >= failingAfter {
+		s.failing = true
+		s.probeAt = now.Add(tick / 2)
+	}
+}
+
+// settled is told that an outcome is committed.
+func (s *subscriber) settled(o *settlement) {
+	s.mu.Lock()
+	s.release(o.d)
+	if o.put {
+		s.noteDue(o.next)
+	}
+	s.feedIfLow(time.Now())
+	s.mu.Unlock()
+	if o.attempt != nil && o.attempt.Class == event.ClassGone && s.e.o.Gone != nil {
+		s.e.workers.Go(func() {
+			if err := s.e.o.Gone(s.e.sendCtx, o.d.ev.Scope, s.id); err != nil {
+				s.e.o.Log.Error("could not disable a destination that answered 410; its next answer will try again", "subscription", s.id, "error", err)
+			}
+		})
+	}
+}
+
+// tick looks after what no event wakes: retries that fall due, deliveries that
+// have waited too long, workers that paused.
+func (s *subscriber) tick(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putBack(now)
+	s.feedIfLow(now)
+	s.spawn()
+}
+
+// putBack takes out of the queue what has waited too long, or everything if
+// the destination keeps failing: memory is for what will be sent soon.
+func (s *subscriber) putBack(now time.Time) {
+	if s.queued() == 0 || !s.failing && now.Sub(s.queue[s.head].since) < s.e.o.MaxWait {
+		return
+	}
+	keep := s.queue[:0]
+	for _, d := range s.queue[s.head:] {
+		switch {
+		case s.failing && d.waiting && len(keep) < failingRoom, !s.failing && now.Sub(d.since) < s.e.o.MaxWait:
+			keep = append(keep, d)
+		case d.waiting: // its row is still there
+			s.release(d)
+			s.noteDue(now)
+		default:
+			s.e.committer.settle(&settlement{d: d, put: true, next: now})
+		}
+	}
+	clear(s.queue[len(keep):])
+	s.queue, s.head = keep, 0
+}
+
+// feedIfLow starts reading from the store if there is something to read and
+// room for a good part of it.
+func (s *subscriber) feedIfLow(now time.Time) {
+	if s.feeding || !s.lagging && (s.retryDue.IsZero() || now.Before(s.retryDue)) {
+		return
+	}
+	overdue := s.lagging && now.Sub(s.cursor.Time()) > s.e.o.MaxWait
+	if !overdue && (s.room() == 0 || s.queued() > s.e.o.MaxQueue/2) {
+		return
+	}
+	select {
+	case <-s.e.stopping:
+		return
+	default:
+	}
+	s.feeding = true
+	s.e.workers.Go(s.feed)
+}
+
+func (s *subscriber) feed() {
+	s.mu.Lock()
+	lagging := s.lagging
+	s.mu.Unlock()
+	var err error
+	if lagging {
+		err = s.feedFromLog()
+	}
+	if err == nil {
+		err = s.feedFromRetries(time.Now())
+	}
+	if err != nil {
+		s.e.o.Log.Error("reading deliveries from the store", "subscription", s.id, "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.feeding = false
+	s.spawn()
+}
+
+// feedFromLog reads on from the cursor. What has lain in the log too long is
+// parked instead of queued, so that the watermark can pass it.
+func (s *subscriber) feedFromLog() error {
+	for {
+		s.mu.Lock()
+		after := s.cursor
+		s.mu.Unlock()
+		upTo := event.Seq(s.e.committed.Load())
+		events, err := s.e.o.Store.EventsAfter(s.e.sendCtx, store.AfterParams{
+			After: after, UpTo: upTo, Limit: feedRows, MaxBytes: feedBytes, Undone: after < s.e.lane.Last,
+		})
+		if err != nil {
+			return err
+		}
+		if more := s.takeFromLog(events, upTo); !more {
+			return nil
+		}
+	}
+}
+
+func (s *subscriber) takeFromLog(events []*event.Event, upTo event.Seq) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, ev := range events {
+		if s.routed(ev) {
+			d := &delivery{sub: s, ev: ev, since: now}
+			switch {
+			case s.room() > 0:
+				s.enqueue(d)
+				s.spawn()
+			case now.Sub(ev.Seq.Time()) > s.e.o.MaxWait && s.holding < s.e.o.MaxQueue+feedRows:
+				s.hold(d)
+				s.e.committer.settle(&settlement{d: d, put: true, next: now})
+			default:
+				return false
+			}
+		}
+		s.cursor = ev.Seq
+	}
+	if len(events) > 0 {
+		return true
+	}
+	s.cursor = max(s.cursor, upTo)
+	// The committer raises this before it offers, so what it offers from now
+	// on is either above the cursor or is left out by it.
+	if event.Seq(s.e.committed.Load()) > s.cursor {
+		return true
+	}
+	s.lagging = false
+	s.e.lagging.Add(-1)
+	return false
+}
+
+func (s *subscriber) routed(ev *event.Event) bool {
+	for _, r := range ev.Routes {
+		if r.Subscription == s.id {
+			return r.Disposition == event.Dispatch
+		}
+	}
+	return false
+}
+
+// farFuture makes everything due: what a deleted destination left behind.
+var farFuture = time.UnixMilli(1 << 50)
+
+func (s *subscriber) feedFromRetries(now time.Time) error {
+	s.mu.Lock()
+	if s.retryDue.IsZero() || now.Before(s.retryDue) || s.room() == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	before := now
+	if s.spec.Status == event.Deleted {
+		before = farFuture
+	}
+	limit := min(s.room(), feedRows) + len(s.claimed)
+	s.retryDue = time.Time{}
+	s.settledMeanwhile = map[rowKey]bool{}
+	s.mu.Unlock()
+
+	due, err := s.e.o.Store.DueRetries(s.e.sendCtx, store.DueParams{Subscription: s.id, Before: before, Limit: limit, MaxBytes: feedBytes})
+	var next time.Time
+	if err == nil {
+		next, err = s.e.o.Store.NextRetry(s.e.sendCtx, s.id, before)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	meanwhile := s.settledMeanwhile
+	s.settledMeanwhile = nil
+	if err != nil {
+		s.noteDue(now)
+		return err
+	}
+	bytes := 0
+	for _, r := range due {
+		bytes += len(r.Event.Payload)
+		k := rowKey{r.Seq, r.Run}
+		if s.claimed[k] || meanwhile[k] {
+			continue
+		}
+		if s.room() == 0 {
+			s.noteDue(now)
+			break
+		}
+		s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, since: now})
+	}
+	switch {
+	case len(due) == limit || bytes >= feedBytes:
+		s.noteDue(now)
+	case !next.IsZero():
+		s.noteDue(next)
+	}
+	return nil
+}
+
+// settledBelow is the highest sequence number up to which this subscriber has
+// nothing undone.
+func (s *subscriber) settledBelow() event.Seq {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	low := event.Seq(1<<63 - 1)
+	if s.lagging {
+		low = s.cursor
+	}
+	for d := s.held.next; d != &s.held; d = d.next {
+		if !d.waiting {
+			low = min(low, d.ev.Seq-1)
+		}
+	}
+	return low
+}
+
+// stalled returns how long a delivery has waited for a worker that it could
+// have had.
+func (s *subscriber) stalled(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing || s.workers >= s.limit() {
+		return 0
+	}
+	var worst time.Duration
+	if s.queued() > 0 {
+		worst = now.Sub(s.queue[s.head].since)
+	}
+	if !s.retryDue.IsZero() && s.queued() == 0 {
+		worst = max(worst, now.Sub(s.retryDue))
+	}
+	return worst
+}
+
+func (s *subscriber) depth(now time.Time) (queued, inFlight int, oldest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d := s.held.next; d != &s.held; d = d.next {
+		if !d.waiting {
+			oldest = max(oldest, now.Sub(d.ev.Seq.Time()))
+		}
+	}
+	if s.lagging {
+		oldest = max(oldest, now.Sub(s.cursor.Time()))
+	}
+	return s.queued(), s.workers, oldest
+}

@@ -1,0 +1,156 @@
+package event
+
+import (
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/retry"
+)
+
+// State is where a delivery stands.
+type State string
+
+// The states of a delivery.
+const (
+	StatePending   State = "pending"
+	StateDelivered State = "delivered"
+	StateFailed    State = "failed"
+	StateDiscarded State = "discarded"
+)
+
+// Reasons for a discarded delivery.
+const (
+	ReasonDisabled = "destination_disabled"
+	ReasonDeleted  = "destination_deleted"
+)
+
+// Status of a subscription.
+type Status uint8
+
+// The statuses of a subscription.
+const (
+	Enabled  Status = 1
+	Disabled Status = 2
+	Deleted  Status = 3
+)
+
+// Subscription is what a destination compiles to: which events, how they are
+// shaped, where they go, when to try again.
+type Subscription struct {
+	ID     int64  // stable number, unique in the installation
+	Name   string // the id its owner knows: ed_…
+	Scope  Scope
+	Status Status
+
+	// Kind and Types select: events of this kind whose type is listed; "*"
+	// selects all.
+	Kind  Kind
+	Types []string
+
+	// APIVersion re-labels snapshots for a destination that pinned a version.
+	APIVersion string
+	Retry      retry.Policy
+	Target     Target
+}
+
+// Target says where a subscription sends. Exactly the field that Kind names
+// is set.
+type Target struct {
+	Kind    TargetKind
+	Webhook *WebhookTarget
+}
+
+// TargetKind names a kind of target.
+type TargetKind string
+
+// TargetWebhook is an HTTP endpoint that gets signed POSTs.
+const TargetWebhook TargetKind = "webhook"
+
+// WebhookTarget is an HTTP endpoint and its live signing secrets, newest first.
+type WebhookTarget struct {
+	URL     string
+	Secrets []string
+}
+
+// Outcome of an attempt. The values are stored.
+type Outcome uint8
+
+// The outcomes of an attempt.
+const (
+	Delivered    Outcome = 1 // the target took it
+	FailedRetry  Outcome = 2 // it did not; there is a next try
+	FailedFinal  Outcome = 3 // it did not; there is none
+	WasDiscarded Outcome = 4 // not tried: the destination was disabled or deleted
+)
+
+// Class says in a word why an attempt ended as it did.
+type Class string
+
+// The error classes of an attempt; "" is success.
+const (
+	ClassNone     Class = ""
+	ClassStatus   Class = "http_status"       // an answer outside 2xx
+	ClassRedirect Class = "redirect"          // 3xx, never followed
+	ClassGone     Class = "gone"              // 410, which disables the destination
+	ClassTimeout  Class = "timeout"           // the exchange took too long, body included
+	ClassDNS      Class = "dns_error"         // the name did not resolve
+	ClassConnect  Class = "connection_failed" // refused, reset, unreachable
+	ClassTLS      Class = "tls_error"         // handshake or certificate
+	ClassBlocked  Class = "address_blocked"   // refused by the guard against private networks
+	ClassProtocol Class = "invalid_response"  // not HTTP, headers too large, broken off
+	ClassConfig   Class = "invalid_target"    // the target cannot be used as configured
+	ClassDiscard  Class = "discarded"         // see Message
+)
+
+// Attempt is one try of one delivery. It is appended and never changed.
+type Attempt struct {
+	Seq          Seq
+	Subscription int64
+	Scope        Scope
+	// Run 0 is the scheduled one; each manual resend is a run of its own.
+	Run int
+	// N counts the tries within the run, from 1. 0 is a discard: no try.
+	N       int
+	Outcome Outcome
+	Class   Class
+	Status  int // HTTP status, 0 if there was no answer
+	Started time.Time
+	// FirstByte is the time until the answer's headers, Total until its end.
+	FirstByte, Total time.Duration
+	// Next is when the next try is due, zero if there is none.
+	Next time.Time
+	// Message tells a person what happened; "" on success.
+	Message string
+	// Headers of the answer in the order of their names, and the first
+	// 16 KB of its body.
+	Headers   []Header
+	Body      []byte
+	Truncated bool
+}
+
+// Header is one header line.
+type Header struct{ Name, Value string }
+
+// MaxKeptBody is how much of an answer's body an attempt keeps, in bytes.
+const MaxKeptBody = 16 << 10
+
+// Delivery is one event × one subscription, derived from its route, its
+// attempts and its retry.
+type Delivery struct {
+	Seq          Seq
+	Subscription int64
+	Scope        Scope
+	EventID      string
+	EventType    string
+	EventKind    Kind
+	Created      time.Time
+	State        State
+	Reason       string    // of a discarded delivery
+	Next         time.Time // of a pending one; zero means now
+	Attempts     int
+	LastStatus   int
+	LastClass    Class
+	LastAttempt  time.Time // zero if none
+}
+
+// ID returns the delivery's id.
+func (d *Delivery) ID() string { return DeliveryID(d.Seq, d.Subscription, d.Scope.Live()) }

@@ -1,0 +1,79 @@
+package journal
+
+import (
+	"context"
+	"errors"
+
+	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/event"
+	"github.com/waybill-dev/waybill/internal/fault"
+	"github.com/waybill-dev/waybill/internal/store"
+)
+
+// Resend sends an event to one destination again: one try, in a run of its own
+// that neither waits for scheduled tries nor cancels them. It returns when the
+// run is durable, before the try. The event need not have matched the
+// destination when it was published.
+func (s *Service) Resend(ctx context.Context, c account.Caller, eventID, destinationID string) (View, error) {
+	e, err := s.event(ctx, c, eventID, 0)
+	if err != nil {
+		return View{}, err
+	}
+	replay, err := s.replayed(ctx, c)
+	if err != nil {
+		return View{}, err
+	}
+	if !replay {
+		if err := s.resend(ctx, c, e, destinationID); err != nil {
+			return View{}, err
+		}
+	}
+	views, err := s.views(ctx, c.Scope, []*event.Event{e})
+	if err != nil {
+		return View{}, err
+	}
+	return views[0], nil
+}
+
+// replayed tells whether this request was carried out before, so that a repeat
+// succeeds even if the destination has been disabled or deleted since.
+func (s *Service) replayed(ctx context.Context, c account.Caller) (bool, error) {
+	if c.IdempotencyKey == "" {
+		return false, nil
+	}
+	known, err := s.store.Idempotent(ctx, c.Scope, c.Generation, c.IdempotencyKey, s.now())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, toFault(err, "look up idempotency key")
+	case known.Hash != c.RequestHash:
+		return false, toFault(store.ErrIdempotencyMismatch, "look up idempotency key")
+	}
+	return true, nil
+}
+
+func (s *Service) resend(ctx context.Context, c account.Caller, e *event.Event, destinationID string) error {
+	if destinationID == "" {
+		return fault.Invalidf("webhook_endpoint",
+			"No Stripe CLI session is listening. Name the event destination to resend to, such as --webhook-endpoint=ed_….")
+	}
+	d, err := s.destinations.Retrieve(ctx, c, destinationID)
+	if f := fault.As(err); f != nil && f.Kind == fault.NotFound {
+		return fault.NotFoundf("No such webhook endpoint or event destination: %q.", destinationID)
+	}
+	if err != nil {
+		return toFault(err, "find destination")
+	}
+	if d.Status != event.Enabled {
+		return fault.Invalidf("webhook_endpoint", "%s is disabled. Enable it, then resend.", d.ID)
+	}
+	if d.Payload != e.Kind {
+		return fault.Invalidf("webhook_endpoint", "%s receives %s events, and %s is a %s event.", d.ID, d.Payload, e.ID(), e.Kind)
+	}
+	err = s.engine.Redeliver(ctx, c.Scope, e.Seq, d.Number, s.idempotency(c, e.ID()))
+	if err != nil {
+		return toFault(err, "resend event")
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+// Package route owns the compiled snapshot of all subscriptions: which of
+// them an event goes to. A snapshot is built aside and swapped as a whole;
+// readers take no lock and never see half a change.
+package route
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/waybill-dev/waybill/internal/event"
+)
+
+// Snapshot is immutable.
+type Snapshot struct {
+	version int64
+	byID    map[int64]*event.Subscription
+	scopes  map[event.Scope]*table
+}
+
+// table is one scope's part of a snapshot. Under each event type stand all
+// the subscriptions that it goes to, those that take every type included, so
+// that matching is one look-up.
+type table struct {
+	subs   map[int64]*event.Subscription
+	byType map[key][]*event.Subscription
+	all    map[event.Kind][]*event.Subscription
+}
+
+type key struct {
+	kind event.Kind
+	typ  string
+}
+
+// New returns a snapshot without subscriptions, older than any configuration.
+func New() *Snapshot { return &Snapshot{} }
+
+// Version is the configuration version the snapshot was built from.
+func (s *Snapshot) Version() int64 { return s.version }
+
+// Subscription finds one by its number; nil if there is none, or it was
+// deleted.
+func (s *Snapshot) Subscription(id int64) *event.Subscription { return s.byID[id] }
+
+// Match returns the subscriptions that select such an event, disabled ones
+// too, ordered by number. The slice is shared: do not change it.
+func (s *Snapshot) Match(scope event.Scope, kind event.Kind, typ string) []*event.Subscription {
+	t := s.scopes[scope]
+	if t == nil {
+		return nil
+	}
+	if subs, ok := t.byType[key{kind, typ}]; ok {
+		return subs
+	}
+	return t.all[kind]
+}
+
+// Apply returns a snapshot with these subscriptions added, replaced, or
+// removed if their status is Deleted. Only the scopes they are in are built
+// anew.
+func (s *Snapshot) Apply(changed []event.Subscription, version int64) *Snapshot {
+	next := &Snapshot{version: version, byID: make(map[int64]*event.Subscription, len(s.byID)+len(changed)), scopes: make(map[event.Scope]*table, len(s.scopes)+1)}
+	maps.Copy(next.byID, s.byID)
+	maps.Copy(next.scopes, s.scopes)
+	touched := map[event.Scope]map[int64]*event.Subscription{}
+	for i := range changed {
+		sub := &changed[i]
+		subs := touched[sub.Scope]
+		if subs == nil {
+			subs = map[int64]*event.Subscription{}
+			if old := s.scopes[sub.Scope]; old != nil {
+				maps.Copy(subs, old.subs)
+			}
+			touched[sub.Scope] = subs
+		}
+		if sub.Status == event.Deleted {
+			delete(subs, sub.ID)
+			delete(next.byID, sub.ID)
+			continue
+		}
+		subs[sub.ID] = sub
+		next.byID[sub.ID] = sub
+	}
+	for scope, subs := range touched {
+		next.scopes[scope] = compile(subs)
+	}
+	return next
+}
+
+func compile(subs map[int64]*event.Subscription) *table {
+	t := &table{subs: subs, byType: map[key][]*event.Subscription{}, all: map[event.Kind][]*event.Subscription{}}
+	ordered := slices.SortedFunc(maps.Values(subs), func(a, b *event.Subscription) int { return int(a.ID - b.ID) })
+	for _, sub := range ordered {
+		if slices.Contains(sub.Types, "*") {
+			t.all[sub.Kind] = append(t.all[sub.Kind], sub)
+		}
+		for _, typ := range sub.Types {
+			t.byType[key{sub.Kind, typ}] = nil
+		}
+	}
+	for k := range t.byType {
+		for _, sub := range ordered {
+			if sub.Kind == k.kind && (slices.Contains(sub.Types, k.typ) || slices.Contains(sub.Types, "*")) {
+				t.byType[k] = append(t.byType[k], sub)
+			}
+		}
+	}
+	return t
+}
