@@ -203,7 +203,7 @@ func (f *fixture) load() event.Subscription {
 	return subs[0]
 }
 
-func mustFault(t *testing.T, err error, kind fault.Kind, code, param string) *fault.Error {
+func mustFault(t *testing.T, err error, kind fault.Kind, code, param string) (message string) {
 	t.Helper()
 	f := fault.As(err)
 	if f == nil || f.Kind != kind || f.Code != code || f.Param != param {
@@ -212,7 +212,7 @@ func mustFault(t *testing.T, err error, kind fault.Kind, code, param string) *fa
 	if len(f.Message) < 20 || len(f.Message) > 600 {
 		t.Errorf("message %q does not help", f.Message)
 	}
-	return f
+	return f.Message
 }
 
 func mustNotFound(t *testing.T, err error) {

@@ -307,4 +307,3 @@ func (s *Service) refresh(ctx context.Context) {
 
 // timestamp is now as the store keeps it.
 func (s *Service) timestamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
-

@@ -278,7 +278,7 @@ func TestUpdateRefuses(t *testing.T) {
 	}
 	// A full map takes a key if another goes.
 	if _, err := f.Update(t.Context(), f.test, d.ID, destination.UpdateParams{
-		Metadata: map[string]*string{"one more": ptr("x"), "key7": nil},
+		Metadata: map[string]*string{"another": ptr("x"), "key7": nil},
 	}); err != nil {
 		t.Error(err)
 	}
@@ -353,7 +353,10 @@ func TestScopesAreApart(t *testing.T) {
 		{"enable", func() error { _, err := f.Enable(t.Context(), other, d.ID); return err }},
 		{"delete", func() error { return f.Delete(t.Context(), other, d.ID) }},
 		{"ping", func() error { _, err := f.Ping(t.Context(), other, d.ID); return err }},
-		{"odd id", func() error { _, err := f.Retrieve(t.Context(), f.test, "ed_test_\xff"+strings.Repeat("x", 1000)); return err }},
+		{"odd id", func() error {
+			_, err := f.Retrieve(t.Context(), f.test, "ed_test_\xff"+strings.Repeat("x", 1000))
+			return err
+		}},
 		{"empty id", func() error { _, err := f.Retrieve(t.Context(), f.test, ""); return err }},
 	} {
 		t.Run(c.what, func(t *testing.T) { mustNotFound(t, c.caller()) })
@@ -447,8 +450,11 @@ func TestStoreFailures(t *testing.T) {
 	f := newFixture(t)
 	d := f.create(f.test)
 	verbs := map[string]func() error{
-		"create":   func() error { _, err := f.Create(t.Context(), f.test, webhook()); return err },
-		"update":   func() error { _, err := f.Update(t.Context(), f.test, d.ID, destination.UpdateParams{Name: ptr("x")}); return err },
+		"create": func() error { _, err := f.Create(t.Context(), f.test, webhook()); return err },
+		"update": func() error {
+			_, err := f.Update(t.Context(), f.test, d.ID, destination.UpdateParams{Name: ptr("x")})
+			return err
+		},
 		"delete":   func() error { return f.Delete(t.Context(), keyed(f.test, "key", "x"), d.ID) },
 		"gone":     func() error { return f.DisableGone(t.Context(), f.test.Scope, d.Number) },
 		"retrieve": func() error { _, err := f.Retrieve(t.Context(), f.test, d.ID); return err },

@@ -280,8 +280,8 @@ func TestPingRefuses(t *testing.T) {
 	}
 	_, err := f.Ping(t.Context(), keyed(f.test, "key", "ping"), d.ID)
 	got := mustFault(t, err, fault.Invalid, "event_destination_disabled", "")
-	if !strings.Contains(got.Message, "Enable it") {
-		t.Errorf("message %q", got.Message)
+	if !strings.Contains(got, "Enable it") {
+		t.Errorf("message %q", got)
 	}
 	_, err = f.Ping(t.Context(), keyed(f.test, "used", "ping"), d.ID)
 	mustFault(t, err, fault.Idempotency, "idempotency_error", "")

@@ -72,7 +72,7 @@ func sealContext(scope event.Scope, id string) []byte {
 }
 
 func (s *Service) sealSecrets(scope event.Scope, id string, secrets []secret) ([]byte, error) {
-	plain, err := json.Marshal(secrets)
+	plain, err := json.Marshal(secrets) //nolint:gosec // it is sealed before it leaves here
 	if err != nil {
 		return nil, fmt.Errorf("encode signing secrets: %w", err)
 	}

@@ -120,11 +120,11 @@ func TestCreateRefuses(t *testing.T) {
 			t.Parallel()
 			d, err := f.Create(t.Context(), f.test, webhook(tc.change))
 			got := mustFault(t, err, fault.Invalid, "invalid_fields", tc.param)
-			if !strings.Contains(got.Message, tc.says) {
-				t.Errorf("message %q does not say %q", got.Message, tc.says)
+			if !strings.Contains(got, tc.says) {
+				t.Errorf("message %q does not say %q", got, tc.says)
 			}
-			if strings.Contains(got.Message, "hunter2") {
-				t.Errorf("message %q repeats a password", got.Message)
+			if strings.Contains(got, "hunter2") {
+				t.Errorf("message %q repeats a password", got)
 			}
 			if d != nil {
 				t.Errorf("Create = %+v beside the error", d)
@@ -188,8 +188,8 @@ func TestCloudTypesAreNotAvailable(t *testing.T) {
 	for _, change := range []func(*params){amazon, azure} {
 		_, err := f.Create(t.Context(), f.test, webhook(change))
 		got := mustFault(t, err, fault.Invalid, "destination_type_not_available", "type")
-		if !strings.Contains(got.Message, "webhook_endpoint") {
-			t.Errorf("message %q does not say what is supported", got.Message)
+		if !strings.Contains(got, "webhook_endpoint") {
+			t.Errorf("message %q does not say what is supported", got)
 		}
 	}
 }

@@ -205,7 +205,9 @@ func (c *committer) run() {
 	for {
 		var stopped bool
 		subs, outcomes, stopped = c.gather(subs[:0], outcomes[:0])
-		if len(subs) > 0 || len(outcomes) > 0 || stopped {
+		// While the store is down an empty commit finds out when it is back,
+		// although nobody may publish to a server that is not ready.
+		if len(subs) > 0 || len(outcomes) > 0 || stopped || c.down.Load() {
 			c.commit(subs, outcomes, stopped)
 		}
 		clear(subs)

@@ -451,3 +451,12 @@ func (e *Engine) Depth(now time.Time) Depth {
 	}
 	return d
 }
+
+// Writable returns an error while the last commit failed, or for good once
+// another process took the lane.
+func (e *Engine) Writable() error {
+	if e.committer.down.Load() {
+		return store.ErrUnavailable
+	}
+	return nil
+}

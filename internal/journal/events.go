@@ -32,7 +32,10 @@ func (s *Service) Publish(ctx context.Context, c account.Caller, drafts []*event
 	events, err := s.engine.Publish(ctx, engine.Publish{
 		Scope: c.Scope, Drafts: drafts, DefaultVersion: c.APIVersion, Idempotency: s.idempotency(c, ""),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, fault.NotFoundf("These events were published before with this Idempotency-Key, and are no longer kept. Use a new key for new events.")
+	case err != nil:
 		return nil, toFault(err, "publish events")
 	}
 	return events, nil

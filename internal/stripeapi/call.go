@@ -1,6 +1,7 @@
 package stripeapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -76,12 +77,12 @@ func (c *call) generation() int {
 }
 
 // authenticate finds out who calls and whether the headers can be honoured.
-func (c *call) authenticate() error {
+func (c *call) authenticate(ctx context.Context) error {
 	key, err := c.key()
 	if err != nil {
 		return err
 	}
-	caller, err := c.api.accounts.Authenticate(c.r.Context(), key)
+	caller, err := c.api.accounts.Authenticate(ctx, key)
 	if err != nil {
 		return err
 	}

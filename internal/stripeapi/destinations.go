@@ -10,8 +10,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/rawjson"
 )
 
-const destinationsPath = "/v2/core/event_destinations"
-
 // What include can ask for.
 const (
 	includeURL    = "webhook_endpoint.url"

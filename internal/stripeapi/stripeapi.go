@@ -128,17 +128,21 @@ func New(o Options) http.Handler {
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{api: a, w: w, r: r}
-	defer c.rescue()
+	defer func() {
+		if v := recover(); v != nil {
+			c.panicked(v)
+		}
+	}()
 	c.begin()
-	if err := c.serve(); err != nil {
+	if err := c.serve(r.Context()); err != nil {
 		c.fail(err)
 	}
 }
 
 // serve answers the request, or returns why it did not.
-func (c *call) serve() error {
+func (c *call) serve(ctx context.Context) error {
 	if c.r.URL.Path == publishPath && c.r.Method == http.MethodPost {
-		if err := c.authenticate(); err != nil {
+		if err := c.authenticate(ctx); err != nil {
 			return err
 		}
 		return c.publish()
@@ -147,7 +151,7 @@ func (c *call) serve() error {
 	if err != nil {
 		return err
 	}
-	if err := c.authenticate(); err != nil {
+	if err := c.authenticate(ctx); err != nil {
 		return err
 	}
 	body, err := handle(c)
@@ -158,13 +162,9 @@ func (c *call) serve() error {
 	return nil
 }
 
-// rescue turns a panic into a 500, unless the answer has begun: then it breaks
+// panicked turns a panic into a 500, unless the answer has begun: then it breaks
 // the connection, so that the client does not take half an answer for one.
-func (c *call) rescue() {
-	v := recover()
-	if v == nil {
-		return
-	}
+func (c *call) panicked(v any) {
 	if v == http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
 		panic(v)
 	}

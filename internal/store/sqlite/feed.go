@@ -29,18 +29,27 @@ func scanEvent(rows *sql.Rows, more ...any) (*event.Event, error) {
 
 // queryEvents collects the events of a query that selects eventColumns.
 func queryEvents(ctx context.Context, q querier, query string, args ...any) ([]*event.Event, error) {
+	return queryBounded(ctx, q, 0, query, args...)
+}
+
+// queryBounded stops once it has maxBytes of payload; 0 is no bound.
+func queryBounded(ctx context.Context, q querier, maxBytes int, query string, args ...any) ([]*event.Event, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var events []*event.Event
+	bytes := 0
 	for rows.Next() {
 		e, err := scanEvent(rows)
 		if err != nil {
 			return nil, err
 		}
 		events = append(events, e)
+		if bytes += len(e.Payload); maxBytes > 0 && bytes >= maxBytes {
+			break
+		}
 	}
 	return events, rows.Err()
 }
@@ -48,7 +57,7 @@ func queryEvents(ctx context.Context, q querier, query string, args ...any) ([]*
 // EventsAfter reads a stretch of the log.
 func (db *DB) EventsAfter(ctx context.Context, p store.AfterParams) (events []*event.Event, err error) {
 	err = db.view(ctx, func(q querier) error {
-		events, err = queryEvents(ctx, q, "SELECT "+eventColumns+" FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", int64(p.After), int64(p.UpTo), p.Limit)
+		events, err = queryBounded(ctx, q, p.MaxBytes, "SELECT "+eventColumns+" FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", int64(p.After), int64(p.UpTo), p.Limit)
 		if err != nil || !p.Undone || len(events) == 0 {
 			return err
 		}

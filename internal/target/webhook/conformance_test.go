@@ -70,6 +70,16 @@ func newPeer(t *testing.T, b targettest.Behavior, timeout time.Duration, overTLS
 			hang()
 			return
 		}
+		if b == targettest.AcceptsEarly {
+			c := http.NewResponseController(w)
+			_ = c.EnableFullDuplex()
+			_, _ = io.WriteString(w, "soon")
+			_ = c.Flush()
+			body, _ := io.ReadAll(r.Body) // until the sender stops
+			got.add(body)
+			hang()
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // the sender gave up

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -278,8 +279,9 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 	proxy := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	t.Setenv("HTTP_PROXY", proxy.URL)
 	t.Setenv("http_proxy", proxy.URL)
-	// An address that net/http would send through a proxy, and the guard stops.
-	c := webhook.New(webhook.Options{})
+	// The guard lets the proxy through, but not the address that net/http would
+	// send there.
+	c := webhook.New(webhook.Options{Guard: netguard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
 	t.Cleanup(c.Close)
 	to, err := c.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: "http://10.1.2.3/", Secrets: []string{secret}}})
 	if err != nil {
@@ -356,6 +358,9 @@ func TestConnectionFailures(t *testing.T) {
 func TestSlowHeader(t *testing.T) {
 	t.Parallel()
 	address := serveConn(t, func(conn net.Conn) {
+		if !readRequest(conn) {
+			return
+		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Slow: ")
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()

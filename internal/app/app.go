@@ -1,0 +1,250 @@
+// Package app wires everything: it is the only package that knows all rooms.
+// It owns the process: what is opened in which order, the listener, health,
+// metrics, and an orderly end.
+//
+// The data folder holds waybill.db (with its -wal and -shm), encryption.key
+// unless the key is configured, and waybill.lock, which keeps a second server
+// out of the same folder.
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/config"
+	"github.com/waybill-dev/waybill/internal/destination"
+	"github.com/waybill-dev/waybill/internal/engine"
+	"github.com/waybill-dev/waybill/internal/journal"
+	"github.com/waybill-dev/waybill/internal/netguard"
+	"github.com/waybill-dev/waybill/internal/retry"
+	"github.com/waybill-dev/waybill/internal/seal"
+	"github.com/waybill-dev/waybill/internal/store/sqlite"
+	"github.com/waybill-dev/waybill/internal/stripeapi"
+	"github.com/waybill-dev/waybill/internal/target/webhook"
+)
+
+// Options of an App beside its configuration.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+}
+
+// App is one server.
+type App struct {
+	cfg     config.Config
+	log     *slog.Logger
+	version string
+
+	lock     *os.File
+	store    *sqlite.DB
+	webhooks *webhook.Client
+	engine   *engine.Engine
+	created  *account.Created
+	registry *prometheus.Registry
+	server   *http.Server
+	listener net.Listener
+	failed   chan error
+	stop     sync.Once
+	stopErr  error
+	started  bool
+}
+
+// New opens the data folder and prepares everything; nothing listens yet. The
+// caller must Stop what New returned, started or not.
+func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &App{cfg: cfg, log: o.Log, version: o.Version, failed: make(chan error, 1), registry: prometheus.NewRegistry()}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context) error {
+	if err := os.MkdirAll(a.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("open data folder: %w", err)
+	}
+	var err error
+	if a.lock, err = lockFolder(a.cfg.Data); err != nil {
+		return err
+	}
+	if a.store, err = sqlite.Open(ctx, sqlite.Options{Path: databasePath(a.cfg), MaxSize: a.cfg.MaxStoreSize}); err != nil {
+		return err
+	}
+	key, err := encryptionKey(a.cfg)
+	if err != nil {
+		return err
+	}
+	if err := bindKey(ctx, a.store, key); err != nil {
+		return err
+	}
+	allow, err := netguard.ParseAllow(a.cfg.AllowNetwork)
+	if err != nil {
+		return fmt.Errorf("allow_network: %w", err)
+	}
+	guard := netguard.Policy{AllowPrivate: a.cfg.Dev, Allow: allow}
+	accounts := account.New(account.Options{Store: a.store, DefaultAPIVersion: a.cfg.APIVersion})
+	if a.created, err = accounts.Bootstrap(ctx, a.cfg.BootstrapTestKey, a.cfg.BootstrapLiveKey); err != nil {
+		return err
+	}
+	destinations := destination.New(destination.Options{Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev)})
+	a.webhooks = webhook.New(webhook.Options{Guard: guard, Timeout: a.cfg.DeliveryTimeout})
+	a.engine = engine.New(engine.Options{
+		Store: a.store, Load: destinations.Load, Open: a.webhooks.Open, Gone: destinations.DisableGone,
+		MaxInFlight: a.cfg.MaxInFlight, Log: a.log, Metrics: engine.NewMetrics(a.registry),
+	})
+	destinations.SetEngine(a.engine)
+	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: destinations, Engine: a.engine})
+	a.server = &http.Server{
+		Handler: a.handler(stripeapi.New(stripeapi.Options{
+			Accounts: accounts, Destinations: destinations, Journal: events,
+			CursorKey: sha256.Sum256([]byte("page tokens " + key.Fingerprint())), Log: a.log,
+		})),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.measure()
+	return nil
+}
+
+// schedules gives the default retries: the sandbox's few are seconds apart in
+// development.
+func schedules(dev bool) func(live bool) retry.Policy {
+	return func(live bool) retry.Policy {
+		switch {
+		case live:
+			return retry.Live()
+		case dev:
+			return retry.Dev()
+		}
+		return retry.Sandbox()
+	}
+}
+
+func databasePath(cfg config.Config) string { return filepath.Join(cfg.Data, "waybill.db") }
+
+func encryptionKey(cfg config.Config) (seal.Key, error) {
+	if cfg.EncryptionKey != "" {
+		return seal.ParseKey(string(cfg.EncryptionKey))
+	}
+	key, _, err := seal.LoadOrCreateKeyFile(filepath.Join(cfg.Data, "encryption.key"))
+	return key, err
+}
+
+// bindKey refuses a key that does not fit what the database was made with.
+func bindKey(ctx context.Context, db *sqlite.DB, key seal.Key) error {
+	recorded, err := db.BindKey(ctx, key.Fingerprint())
+	if err != nil {
+		return fmt.Errorf("check encryption key: %w", err)
+	}
+	if recorded != key.Fingerprint() {
+		return errors.New("the encryption key is not the one this database was made with, so its signing secrets cannot be read; " +
+			"set WAYBILL_ENCRYPTION_KEY to the former key, or put the former encryption.key back into the data folder")
+	}
+	return nil
+}
+
+// Start begins to deliver and to listen; it returns when requests are served.
+func (a *App) Start(ctx context.Context) error {
+	var err error
+	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if err := a.engine.Start(ctx); err != nil {
+		return err
+	}
+	a.started = true
+	go func() {
+		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			a.fail(fmt.Errorf("serve: %w", err))
+		}
+	}()
+	go func() {
+		if err := <-a.engine.Fatal(); err != nil {
+			a.fail(err)
+		}
+	}()
+	return nil
+}
+
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+	}
+}
+
+// Failed yields the error after which the server cannot go on.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// URL is where the server listens, such as http://127.0.0.1:4242. It is only
+// known after Start.
+func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+
+// Created is the account that the first start made, with its keys; nil later.
+func (a *App) Created() *account.Created { return a.created }
+
+// Stop answers the requests under way, lets the sends under way finish until
+// ctx ends, and closes the store. Further calls return what the first did.
+func (a *App) Stop(ctx context.Context) error {
+	a.stop.Do(func() { a.stopErr = a.shutdown(ctx) })
+	return a.stopErr
+}
+
+func (a *App) shutdown(ctx context.Context) error {
+	var errs []error
+	if a.started {
+		if err := a.server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop serving: %w", err), a.server.Close())
+		}
+		errs = append(errs, a.engine.Stop(ctx))
+	} else if a.listener != nil {
+		errs = append(errs, a.listener.Close())
+	}
+	return errors.Join(append(errs, a.close())...)
+}
+
+func (a *App) close() error {
+	var errs []error
+	if a.webhooks != nil {
+		a.webhooks.Close()
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// CreateAccount adds an account with keys of its own. It works on a data
+// folder whose server is running.
+func CreateAccount(ctx context.Context, cfg config.Config, name string) (*account.Created, error) {
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(cfg), Foreign: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database in %s yet: start `waybill serve` once, or name its folder with --data", cfg.Data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	created, err := account.New(account.Options{Store: db, DefaultAPIVersion: cfg.APIVersion}).Create(ctx, name, "", "")
+	return created, errors.Join(err, db.Close())
+}

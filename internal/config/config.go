@@ -1,0 +1,68 @@
+// Package config owns the settings of a server: their names, defaults, sources
+// and checks. It opens and starts nothing.
+//
+// One table drives every source. The setting `listen` is the flag --listen, the
+// environment variable WAYBILL_LISTEN and the key listen of the YAML file; the
+// later of these wins:
+//
+//	default < YAML file (--config or WAYBILL_CONFIG) < environment < flag
+//
+// [Loader.Load] reads and checks everything once, before anything starts. Its
+// error is an [Error] that lists all that is wrong, each with the setting, the
+// source it came from and what to write instead. An unknown key in the file is
+// refused: a mistyped setting must not silently be its default. Secrets have no
+// flag, for flags can be read by every user of the machine, and do not print
+// (see [Secret]).
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is every setting of a server. [Default] returns it with all defaults.
+type Config struct {
+	Data             string        // folder of the embedded store
+	Listen           string        // host:port; port 0 takes any that is free
+	Dev              bool          // allow private addresses, shorten the sandbox's retries
+	EncryptionKey    Secret        // 64 hex digits; "" means a key file in Data
+	BootstrapTestKey Secret        // of the first account; "" has it generated
+	BootstrapLiveKey Secret        // likewise
+	AllowNetwork     []string      // addresses and CIDR prefixes open to deliveries beside the public ones
+	APIVersion       string        // labels snapshots where nobody named a version
+	DeliveryTimeout  time.Duration // of one attempt, the answer's body included
+	MaxInFlight      int           // attempts under way for one destination
+	MaxStoreSize     int64         // bytes; 0 is unbounded
+	ShutdownTimeout  time.Duration // for requests and attempts under way
+	LogFormat        string        // LogText or LogJSON
+	LogLevel         slog.Level
+}
+
+// The log formats.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Default returns a Config as it is with nothing configured.
+func Default() Config {
+	return Config{
+		Data:            "./waybill-data",
+		Listen:          "127.0.0.1:4242",
+		APIVersion:      "2026-03-25.dahlia",
+		DeliveryTimeout: 20 * time.Second,
+		MaxInFlight:     64,
+		ShutdownTimeout: 20 * time.Second,
+		LogFormat:       LogText,
+		LogLevel:        slog.LevelInfo,
+	}
+}
+
+// LogValue lists all settings, without what is secret.
+func (c Config) LogValue() slog.Value {
+	attrs := make([]slog.Attr, len(settings))
+	for i := range settings {
+		attrs[i] = slog.String(settings[i].name, settings[i].bind(&c).String())
+	}
+	return slog.GroupValue(attrs...)
+}

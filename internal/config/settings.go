@@ -1,0 +1,98 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// setting is one row of the table that flags, environment and file share.
+type setting struct {
+	name   string // as in the file; with dashes the flag, in capitals the variable
+	usage  string
+	secret bool // environment and file only
+	list   bool
+	bind   func(*Config) value
+}
+
+// The bounds that settings are checked against.
+const (
+	minDeliveryTimeout = time.Second
+	maxDeliveryTimeout = 120 * time.Second
+	maxInFlight        = 10_000
+	minStoreSize       = 16 << 20
+	maxShutdown        = 10 * time.Minute
+)
+
+var settings = []setting{
+	{
+		name: "data", usage: "folder of the store and the encryption key file",
+		bind: func(c *Config) value { return textValue(&c.Data, "dir", checkData) },
+	},
+	{
+		name: "listen", usage: "address to serve the API on",
+		bind: func(c *Config) value { return textValue(&c.Listen, "host:port", checkListen) },
+	},
+	{
+		name: "dev", usage: "for your own machine: deliver to private addresses, retry test mode after 1, 2 and 4 seconds",
+		bind: func(c *Config) value { return boolValue(&c.Dev) },
+	},
+	{
+		name: "encryption_key", usage: "64 hex digits that encrypt signing secrets at rest", secret: true,
+		bind: func(c *Config) value { return secretValue(&c.EncryptionKey, checkEncryptionKey) },
+	},
+	{
+		name: "bootstrap_test_key", usage: "test mode key of the account made on first start", secret: true,
+		bind: func(c *Config) value { return secretValue(&c.BootstrapTestKey, checkAPIKey("test")) },
+	},
+	{
+		name: "bootstrap_live_key", usage: "live mode key of the account made on first start", secret: true,
+		bind: func(c *Config) value { return secretValue(&c.BootstrapLiveKey, checkAPIKey("live")) },
+	},
+	{
+		name: "allow_network", usage: "private network or address that deliveries may go to; repeat it or separate by commas", list: true,
+		bind: func(c *Config) value { return listValue(&c.AllowNetwork, "cidr", checkNetworks) },
+	},
+	{
+		name: "api_version", usage: "API version of snapshots where nobody named one",
+		bind: func(c *Config) value { return textValue(&c.APIVersion, "version", checkVersion) },
+	},
+	{
+		name: "delivery_timeout", usage: "time for one delivery attempt, 1s to 120s, the answer included",
+		bind: func(c *Config) value {
+			return durationValue(&c.DeliveryTimeout, minDeliveryTimeout, maxDeliveryTimeout)
+		},
+	},
+	{
+		name: "max_in_flight", usage: "attempts under way at once for one destination",
+		bind: func(c *Config) value { return intValue(&c.MaxInFlight, 1, maxInFlight) },
+	},
+	{
+		name: "max_store_size", usage: "refuse events once the store has this size, such as 20GB; 0 is unbounded",
+		bind: func(c *Config) value { return sizeValue(&c.MaxStoreSize, minStoreSize) },
+	},
+	{
+		name: "shutdown_timeout", usage: "time for requests and attempts under way to end on shutdown",
+		bind: func(c *Config) value { return durationValue(&c.ShutdownTimeout, 0, maxShutdown) },
+	},
+	{
+		name: "log_format", usage: "text or json",
+		bind: func(c *Config) value { return choiceValue(&c.LogFormat, LogText, LogJSON) },
+	},
+	{
+		name: "log_level", usage: "what to log at least",
+		bind: func(c *Config) value { return levelValue(&c.LogLevel) },
+	},
+}
+
+func find(name string) *setting {
+	for i := range settings {
+		if settings[i].name == name {
+			return &settings[i]
+		}
+	}
+	return nil
+}
+
+func flagName(setting string) string { return strings.ReplaceAll(setting, "_", "-") }
+
+func envName(setting string) string { return "WAYBILL_" + strings.ToUpper(setting) }
