@@ -279,3 +279,22 @@ func FuzzAuthenticate(f *testing.F) {
 		}
 	})
 }
+
+func TestAForgottenKeyStaysForgotten(t *testing.T) {
+	t.Parallel()
+	db := &countingStore{}
+	db.set(testKey, store.Account{Number: 1})
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	now := start
+	s := account.New(account.Options{Store: db, Now: func() time.Time { return now }})
+	if _, err := s.Authenticate(t.Context(), testKey); err != nil {
+		t.Fatal(err)
+	}
+	db.forget(testKey)
+	now = start.Add(time.Minute)
+	_, err := s.Authenticate(t.Context(), testKey)
+	mustFault(t, err, fault.Unauthorized, "")
+	now = start.Add(time.Second) // the clock is set back to when it was good
+	_, err = s.Authenticate(t.Context(), testKey)
+	mustFault(t, err, fault.Unauthorized, "")
+}

@@ -98,7 +98,7 @@ func (a *App) open(ctx context.Context) error {
 	}
 	guard := netguard.Policy{AllowPrivate: a.cfg.Dev, Allow: allow}
 	accounts := account.New(account.Options{Store: a.store, DefaultAPIVersion: a.cfg.APIVersion})
-	if a.created, err = accounts.Bootstrap(ctx, a.cfg.BootstrapTestKey, a.cfg.BootstrapLiveKey); err != nil {
+	if a.created, err = accounts.Bootstrap(ctx, string(a.cfg.BootstrapTestKey), string(a.cfg.BootstrapLiveKey)); err != nil {
 		return err
 	}
 	destinations := destination.New(destination.Options{Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev)})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -62,7 +63,7 @@ func NewLoader(names ...string) *Loader {
 	def := Default()
 	for i := range settings {
 		s := &settings[i]
-		if s.secret || len(names) > 0 && !contains(names, s.name) {
+		if s.secret || len(names) > 0 && !slices.Contains(names, s.name) {
 			continue
 		}
 		v := s.bind(&def)
@@ -72,15 +73,6 @@ func NewLoader(names ...string) *Loader {
 		})
 	}
 	return l
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // Flags returns the flags to bind, --config among them.

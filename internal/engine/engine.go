@@ -72,7 +72,7 @@ type Options struct {
 	Gone func(ctx context.Context, scope event.Scope, subscription int64) error
 
 	MaxInFlight int           // sends at a time to one subscription; 64
-	MaxQueue    int           // deliveries in memory for one subscription; 2048
+	MaxQueue    int           // deliveries in memory for one subscription; 8192
 	MaxMemory   int64         // bytes of payload in memory for all; 32 MiB
 	MaxWait     time.Duration // in memory or in the log before parking; 30 s
 
@@ -89,6 +89,7 @@ type Engine struct {
 	refreshMu sync.Mutex
 
 	committer committer
+	pressure  pressure
 
 	subsMu sync.Mutex
 	subs   map[int64]*subscriber
@@ -116,7 +117,7 @@ const tick = 100 * time.Millisecond
 // New makes an engine; Start sets it going.
 func New(o Options) *Engine {
 	o.MaxInFlight = orDefault(o.MaxInFlight, 64)
-	o.MaxQueue = orDefault(o.MaxQueue, 2048)
+	o.MaxQueue = orDefault(o.MaxQueue, 8192)
 	o.MaxMemory = orDefault(o.MaxMemory, 32<<20)
 	o.MaxWait = orDefault(o.MaxWait, 30*time.Second)
 	if o.Log == nil {
@@ -131,6 +132,7 @@ func New(o Options) *Engine {
 	}
 	e.routes.Store(route.New())
 	e.committer.init(e)
+	e.pressure.init()
 	return e
 }
 
@@ -223,6 +225,7 @@ func (e *Engine) Publish(ctx context.Context, p Publish) ([]*event.Event, error)
 		s.primary[i] = d.Build(p.Scope, now, p.DefaultVersion)
 	}
 	s.route(e.routes.Load())
+	e.pace(ctx, s)
 	if err := e.committer.submit(s); err != nil {
 		return nil, err
 	}
@@ -365,6 +368,7 @@ func (e *Engine) ticks() {
 		case <-e.stopping:
 			return
 		case now := <-t.C:
+			e.pressure.measure()
 			subs = e.allSubscribers(subs[:0])
 			for _, s := range subs {
 				s.tick(now)

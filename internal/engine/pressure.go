@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/event"
+)
+
+// Accepting an event in a batch costs a fraction of delivering it. A publisher
+// that sends batches as fast as they are answered could therefore take all of
+// the machine for accepting, and what is accepted would have to be read again
+// from the log later. When the machine is what is short, publishers are
+// answered a little later instead: at most maxPace, and only while a
+// subscription they publish to has a backlog that more CPU would clear.
+//
+// A destination that is slow or failing never counts, and nobody is paced
+// while the machine has time to spare, so no destination delays another.
+const (
+	// pressed is how many deliveries a subscription holds at least. What 64
+	// publishers of 100 events each add before they notice still fits in its
+	// queue.
+	pressed = 1024
+	maxPace = time.Second
+	// swift is the longest that sends may take on average for the backlog to
+	// be put down to the machine.
+	swift = 50 * time.Millisecond
+	// The machine is short when more than one in saturatedShare goroutines
+	// that could run waited longer than saturatedWait for a processor. Under
+	// full load it is about one in six (most are run at once by the one that
+	// woke them); on a machine with time to spare hardly any.
+	saturatedWait  = 300 * time.Microsecond
+	saturatedShare = 20
+)
+
+// pressure watches how long goroutines wait for a processor.
+type pressure struct {
+	high   atomic.Bool
+	sample [1]metrics.Sample
+	before []uint64
+}
+
+func (p *pressure) init() { p.sample[0].Name = "/sched/latencies:seconds" }
+
+// measure compares with the previous call. Only the ticker's goroutine calls it.
+func (p *pressure) measure() {
+	metrics.Read(p.sample[:])
+	if p.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
+		return
+	}
+	h := p.sample[0].Value.Float64Histogram()
+	if p.before == nil {
+		p.before = make([]uint64, len(h.Counts))
+	}
+	var total, below uint64
+	for i, n := range h.Counts {
+		d := n - p.before[i]
+		total += d
+		if h.Buckets[i+1] <= saturatedWait.Seconds() {
+			below += d
+		}
+		p.before[i] = n
+	}
+	p.high.Store((total-below)*saturatedShare > total)
+}
+
+// pace holds a publisher up while that helps.
+func (e *Engine) pace(ctx context.Context, s *submission) {
+	if !e.pressure.high.Load() {
+		return
+	}
+	var timeout <-chan time.Time
+	for _, ev := range s.Events {
+		for _, r := range ev.Routes {
+			if r.Disposition != event.Dispatch {
+				continue
+			}
+			sub := e.subscriber(r.Subscription)
+			for sub.pressed() {
+				if timeout == nil {
+					timeout = time.After(maxPace)
+				}
+				select {
+				case <-sub.relief:
+				case <-timeout:
+					return
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}
+}
+
+// pressed says whether the subscription has a backlog that more CPU would
+// clear.
+func (s *subscriber) pressed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holding > pressed && !s.failing && s.meanSend < swift
+}
+
+// relieve lets one publisher go on. The caller holds the mutex.
+func (s *subscriber) relieve() {
+	if s.holding <= pressed {
+		select {
+		case s.relief <- struct{}{}:
+		default:
+		}
+	}
+}
