@@ -14,7 +14,8 @@ import (
 type Message struct {
 	EventID string
 	Type    string
-	// Body is what the destination receives. It is only valid during Send.
+	// Body is what the destination receives. Nobody changes it any more, so
+	// a target may go on reading it after Send has returned.
 	Body []byte
 	// Attempt counts from 1.
 	Attempt int

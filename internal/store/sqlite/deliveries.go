@@ -148,6 +148,12 @@ const (
 			SELECT * FROM (SELECT seq FROM events INDEXED BY events_by_scope
 				WHERE scope = ?1 AND seq > max(?2, (SELECT coalesce(min(watermark), 0) FROM lanes)) AND seq < ?3 ORDER BY seq DESC LIMIT ?4)
 		) ORDER BY seq DESC LIMIT ?4`
+
+	headsQuery = `SELECT seq, kind, type, created, routes FROM events NOT INDEXED
+		WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ? AND created BETWEEN ? AND ? ORDER BY seq DESC`
+	triesQuery = `SELECT seq, sub, run, n, outcome, status, class, started, CASE outcome WHEN 4 THEN detail END
+		FROM attempts WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ?`
+	waitingQuery = "SELECT seq, sub, min(next_at) FROM retries WHERE scope = ? AND seq IN (SELECT value FROM json_each(?)) GROUP BY seq, sub"
 )
 
 func (c *candidates) next(ctx context.Context, q querier) (seqs []event.Seq, done bool, err error) {
@@ -180,8 +186,7 @@ func (c *candidates) next(ctx context.Context, q querier) (seqs []event.Seq, don
 
 // queryHeads reads, newest first, those events that have a route asked for.
 func queryHeads(ctx context.Context, q querier, p store.ListDeliveries, created span, seqs []event.Seq) ([]head, error) {
-	rows, err := q.QueryContext(ctx, `SELECT seq, kind, type, created, routes FROM events
-		WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ? AND created BETWEEN ? AND ? ORDER BY seq DESC`,
+	rows, err := q.QueryContext(ctx, headsQuery,
 		jsonList(seqs), int64(p.Scope), created.from, created.to)
 	if err != nil {
 		return nil, err
@@ -288,8 +293,7 @@ func settle(d *event.Delivery, at event.Disposition, tries []try, next int64, wa
 }
 
 func queryTries(ctx context.Context, q querier, scope event.Scope, seqs string) (map[routeKey][]try, error) {
-	rows, err := q.QueryContext(ctx, `SELECT seq, sub, run, n, outcome, status, class, started, CASE outcome WHEN 4 THEN detail END
-		FROM attempts WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ?`, seqs, int64(scope))
+	rows, err := q.QueryContext(ctx, triesQuery, seqs, int64(scope))
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +312,7 @@ func queryTries(ctx context.Context, q querier, scope event.Scope, seqs string) 
 
 // queryWaiting returns the earliest retry of each delivery.
 func queryWaiting(ctx context.Context, q querier, scope event.Scope, seqs string) (map[routeKey]int64, error) {
-	rows, err := q.QueryContext(ctx, "SELECT seq, sub, min(next_at) FROM retries WHERE scope = ? AND seq IN (SELECT value FROM json_each(?)) GROUP BY seq, sub", int64(scope), seqs)
+	rows, err := q.QueryContext(ctx, waitingQuery, int64(scope), seqs)
 	if err != nil {
 		return nil, err
 	}

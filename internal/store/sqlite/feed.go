@@ -119,11 +119,13 @@ func dropSettled(ctx context.Context, q querier, events []*event.Event) error {
 	return nil
 }
 
+const dueQuery = `SELECT e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.routes, e.cut, e.payload, r.run, r.n, r.next_at
+		FROM retries r JOIN events e ON e.seq = r.seq
+		WHERE r.sub = ? AND r.next_at <= ? ORDER BY r.next_at, r.seq LIMIT ?`
+
 // DueRetries returns a subscription's due deliveries, earliest first.
 func (db *DB) DueRetries(ctx context.Context, p store.DueParams) ([]store.DueRetry, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.routes, e.cut, e.payload, r.run, r.n, r.next_at
-		FROM retries r JOIN events e ON e.seq = r.seq
-		WHERE r.sub = ? AND r.next_at <= ? ORDER BY r.next_at, r.seq LIMIT ?`, p.Subscription, millis(p.Before), p.Limit)
+	rows, err := db.read.QueryContext(ctx, dueQuery, p.Subscription, millis(p.Before), p.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("read due retries: %w", ended(ctx, err))
 	}

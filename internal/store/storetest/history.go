@@ -279,11 +279,11 @@ func (f *fixture) testListDeliveries() {
 	f.same("delivered", walk(store.ListDeliveries{State: event.StateDelivered}), only(1))
 	f.same("failed", walk(store.ListDeliveries{State: event.StateFailed}), only(2))
 	f.same("failed of one", walk(store.ListDeliveries{State: event.StateFailed, Subscription: 2}), only(2))
-	f.same("failed of another", walk(store.ListDeliveries{State: event.StateFailed, Subscription: 1}), nil)
+	f.same("failed of another", walk(store.ListDeliveries{State: event.StateFailed, Subscription: 1}), []string(nil))
 	f.same("discarded", walk(store.ListDeliveries{State: event.StateDiscarded}), only(3))
-	f.same("pending", walk(store.ListDeliveries{State: event.StatePending}), nil)
+	f.same("pending", walk(store.ListDeliveries{State: event.StatePending}), []string(nil))
 	f.same("one event", walk(store.ListDeliveries{Seq: all[8].Seq}), want[len(want)-9:len(want)-6])
-	f.same("another scope's event", walk(store.ListDeliveries{Seq: all[9].Seq}), nil)
+	f.same("another scope's event", walk(store.ListDeliveries{Seq: all[9].Seq}), []string(nil))
 	f.same("created", walk(store.ListDeliveries{CreatedFrom: all[4].Created, CreatedTo: all[8].Created}), want[len(want)-9:len(want)-3])
 
 	var retries []store.Retry

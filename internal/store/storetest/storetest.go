@@ -53,7 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"DestinationIdempotency", (*fixture).testDestinationIdempotency},
 		{"ChangedDestinations", (*fixture).testChangedDestinations},
 		{"Cancelled", (*fixture).testCancelled},
-		
+		{"Model", (*fixture).testModel},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

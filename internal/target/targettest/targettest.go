@@ -62,10 +62,6 @@ func (b Behavior) String() string {
 // RetryAfter is what a peer that Refuses asks for.
 const RetryAfter = 30 * time.Second
 
-// Interrupted is the class of a try that was given up because the caller's
-// context ended.
-const Interrupted event.Class = "interrupted"
-
 // Peer is the other end of a target under test.
 type Peer struct {
 	Target target.Target
@@ -227,7 +223,7 @@ func testEndedContext(t *testing.T, h Harness, b Behavior) {
 	p := h.New(t, b, patient)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r := send(ctx, t, p, []byte(`{}`)); r.Class != Interrupted {
+	if r := send(ctx, t, p, []byte(`{}`)); r.Class != target.Interrupted {
 		t.Errorf("got %q: %s", r.Class, r.Message)
 	}
 	if got := p.Received(); len(got) != 0 {
@@ -255,7 +251,7 @@ func testRefused(t *testing.T, h Harness, b Behavior) {
 	p := h.New(t, b, patient)
 	for i := range 2 { // the second may go over a kept connection
 		r := send(t.Context(), t, p, []byte(`{}`))
-		if r.Class == event.ClassNone || r.Class == Interrupted || r.Class == event.ClassTimeout {
+		if r.Class == event.ClassNone || r.Class == target.Interrupted || r.Class == event.ClassTimeout {
 			t.Errorf("got class %q", r.Class)
 		}
 		if r.Permanent != (b == RefusesForGood) {
@@ -299,7 +295,7 @@ func testInterrupted(t *testing.T, h Harness, b Behavior) {
 	cancel()
 	select {
 	case r := <-done:
-		if r.Class != Interrupted {
+		if r.Class != target.Interrupted {
 			t.Errorf("got %q: %s", r.Class, r.Message)
 		}
 	case <-time.After(prompt):

@@ -20,7 +20,7 @@ import (
 // resolvers, of this machine and of its network.
 func (e *endpoint) failed(ctx context.Context, r *target.Result, err error) {
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout) {
-		r.Class = classInterrupted
+		r.Class = target.Interrupted
 		r.Message = "Interrupted by shutdown."
 		return
 	}

@@ -27,8 +27,7 @@ var (
 // outgoing is what one request needs beside the request, in one allocation.
 // It cannot be pooled: after an early answer or a time-out, net/http may go on
 // reading the body in a goroutine of its own and does not tell when it stops.
-// For the same reason the body is a copy: the caller's is only lent. It stays
-// a *bytes.Reader because net/http would send the headers in a packet of their
+// The body is read by a *bytes.Reader because net/http would send the headers in a packet of their
 // own in front of any body that it does not know to be in memory.
 type outgoing struct {
 	body      []byte
@@ -73,7 +72,7 @@ func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 
 func (e *endpoint) newRequest(ctx context.Context, body []byte, at time.Time) *http.Request {
 	var buf [512]byte // room for six secrets
-	out := &outgoing{body: bytes.Clone(body)}
+	out := &outgoing{body: body}
 	out.signature[0] = string(e.signer.AppendHeader(buf[:0], at, body))
 
 	header := make(http.Header, 8)

@@ -45,11 +45,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
-// classInterrupted is the class of a try that was given up because the
-// caller's context ended. It says nothing about the endpoint and counts as no
-// attempt, though the endpoint may have received the message.
-const classInterrupted = target.Interrupted
-
 const (
 	defaultTimeout   = 20 * time.Second
 	defaultUserAgent = "Waybill/1.0 (+https://github.com/waybill-dev/waybill)"

@@ -415,7 +415,7 @@ func TestCallersDeadlineIsAnInterruption(t *testing.T) {
 	address := serveConn(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if r := open(t, "http://"+address, webhook.Options{}).Send(ctx, message); r.Class != "interrupted" {
+	if r := open(t, "http://"+address, webhook.Options{}).Send(ctx, message); r.Class != target.Interrupted {
 		t.Errorf("%+v", r)
 	}
 }
