@@ -44,11 +44,7 @@ func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func publishOnce(tb testing.TB) func() {
 	tb.Helper()
-	t, ok := tb.(*testing.T)
-	if !ok {
-		t = &testing.T{}
-	}
-	handler := newFake(t, &fakes{}).handler
+	handler := newFake(tb, &fakes{}).handler
 	body := bytes.NewReader(kilobyte)
 	r := httptest.NewRequestWithContext(tb.Context(), "POST", "/v2/core/events", io.NopCloser(body))
 	r.ContentLength = int64(len(kilobyte))

@@ -30,7 +30,7 @@ const apiVersion = "2026-03-25.dahlia"
 
 // answer is a response, read.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   []byte
@@ -109,7 +109,7 @@ func (a answer) refused(status int, texts ...string) {
 
 // client sends requests straight to a handler.
 type client struct {
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 	key     string
 	header  http.Header
@@ -156,9 +156,8 @@ func (c client) post(target, body string) answer {
 // what is sent goes nowhere.
 type house struct {
 	client
-	a, b  *account.Created // two accounts
-	wire  *wire
-	clock func() time.Time
+	a, b *account.Created // two accounts
+	wire *wire
 }
 
 // live returns the first account's client in live mode, other the second
@@ -211,7 +210,7 @@ func newHouse(t *testing.T, change ...func(*stripeapi.Options)) house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := e.Stop(context.Background()); err != nil {
+		if err := e.Stop(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
 		}
 		if err := db.Close(); err != nil {
@@ -300,7 +299,7 @@ func (f *fakes) Attempts(context.Context, account.Caller, string) ([]*event.Atte
 }
 
 // newFake returns a client of the surface over fakes.
-func newFake(t *testing.T, f *fakes, change ...func(*stripeapi.Options)) client {
+func newFake(t testing.TB, f *fakes, change ...func(*stripeapi.Options)) client {
 	t.Helper()
 	o := stripeapi.Options{Accounts: f, Destinations: f, Journal: f, CursorKey: [32]byte{3}, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {

@@ -104,7 +104,10 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("token %q needs escapes", sealed)
 		}
 		for name, open := range map[string]func() error{
-			"key":     func() error { _, _, _, err := stripeapi.OpenCursor([32]byte{2}, scope, list, filters, sealed); return err },
+			"key": func() error {
+				_, _, _, err := stripeapi.OpenCursor([32]byte{2}, scope, list, filters, sealed)
+				return err
+			},
 			"scope":   func() error { _, _, _, err := stripeapi.OpenCursor(key, scope+1, list, filters, sealed); return err },
 			"list":    func() error { _, _, _, err := stripeapi.OpenCursor(key, scope, list+"x", filters, sealed); return err },
 			"filters": func() error { _, _, _, err := stripeapi.OpenCursor(key, scope, list, filters+"x", sealed); return err },

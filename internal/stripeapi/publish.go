@@ -1,12 +1,15 @@
 package stripeapi
 
 import (
+	"context"
+	"net/http"
+
 	"github.com/waybill-dev/waybill/internal/event"
 )
 
 // publish accepts events: one object, or {"events": […]}. It answers after the
 // commit, with the event as it can be retrieved, or {"data": […]} in order.
-func (c *call) publish() error {
+func (c *call) publish(ctx context.Context) error {
 	if c.r.URL.RawQuery != "" {
 		if err := c.noQuery(); err != nil {
 			return err
@@ -25,7 +28,7 @@ func (c *call) publish() error {
 		c.api.release(b, true)
 		return err
 	}
-	events, err := c.api.journal.Publish(c.r.Context(), c.caller, drafts)
+	events, err := c.api.journal.Publish(ctx, c.caller, drafts)
 	if err != nil {
 		// The committer may still hold the drafts, which point into the body,
 		// when a request is given up half way.
@@ -34,7 +37,7 @@ func (c *call) publish() error {
 	}
 	c.api.accepted(len(events))
 	b.out = appendPublished(b.out[:0], events, d.batch)
-	c.write(200, b.out)
+	c.write(http.StatusOK, b.out)
 	c.api.release(b, true)
 	return nil
 }

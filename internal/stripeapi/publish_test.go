@@ -234,7 +234,7 @@ func TestPublishAnswersWithTheEvents(t *testing.T) {
 		t.Errorf("accepted %d, want 5", accepted)
 	}
 	live := h.live().post("/v2/core/events", customer).ok()
-	if live.at("livemode") != true || strings.Contains(live.text("id"), "test") {
+	if fmt.Sprint(live.at("livemode")) != "true" || strings.Contains(live.text("id"), "test") {
 		t.Errorf("%s", live.body)
 	}
 }

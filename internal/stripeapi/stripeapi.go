@@ -145,7 +145,7 @@ func (c *call) serve(ctx context.Context) error {
 		if err := c.authenticate(ctx); err != nil {
 			return err
 		}
-		return c.publish()
+		return c.publish(ctx)
 	}
 	handle, err := c.route()
 	if err != nil {

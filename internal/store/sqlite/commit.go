@@ -28,7 +28,7 @@ func (in *inserter) prepare(ctx context.Context, c *sql.Conn, head string, colum
 	in.columns = columns
 	for i, n := range chunkSizes {
 		var err error
-		if in.stmts[i], err = c.PrepareContext(ctx, head+" VALUES "+placeholders(n, columns)+tail); err != nil {
+		if in.stmts[i], err = c.PrepareContext(ctx, head+" VALUES "+placeholders(n, columns)+tail); err != nil { //nolint:sqlclosecheck // statements.close does
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *statements) prepare(ctx context.Context, c *sql.Conn) error {
 		{&s.remember, "INSERT OR REPLACE INTO idempotency (scope, generation, key, hash, result, created) VALUES (?,?,?,?,?,?)"},
 		{&s.deleteRetry, "DELETE FROM retries WHERE scope = ? AND seq = ? AND sub = ? AND run = ?"},
 	} {
-		stmt, err := c.PrepareContext(ctx, p.sql)
+		stmt, err := c.PrepareContext(ctx, p.sql) //nolint:sqlclosecheck // statements.close does
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", p.sql, classify(err))
 		}
@@ -115,9 +115,9 @@ func (s *statements) close() {
 }
 
 // OpenLane raises the lane's epoch and returns what the new owner finds.
-func (db *DB) OpenLane(_ context.Context, lane int) (store.LaneState, error) {
+func (db *DB) OpenLane(ctx context.Context, lane int) (store.LaneState, error) {
 	state := store.LaneState{Lane: lane}
-	err := db.tx(func(ctx context.Context) error {
+	err := db.tx(ctx, func(ctx context.Context) error {
 		if _, err := db.write.ExecContext(ctx, `INSERT INTO lanes (lane, owner, epoch, lease_until, watermark) VALUES (?, '', 1, 0, 0)
 			ON CONFLICT (lane) DO UPDATE SET epoch = epoch + 1`, lane); err != nil {
 			return err
@@ -137,8 +137,8 @@ func (db *DB) OpenLane(_ context.Context, lane int) (store.LaneState, error) {
 }
 
 // Commit writes one batch.
-func (db *DB) Commit(_ context.Context, b *store.Batch) error {
-	if err := db.tx(func(ctx context.Context) error { return db.commitBatch(ctx, b) }); err != nil {
+func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
+	if err := db.tx(ctx, func(ctx context.Context) error { return db.commitBatch(ctx, b) }); err != nil {
 		return fmt.Errorf("commit batch: %w", err)
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 )
 
 // BindKey records the fingerprint unless there is one.
-func (db *DB) BindKey(_ context.Context, fingerprint string) (recorded string, err error) {
-	err = db.tx(func(ctx context.Context) error {
+func (db *DB) BindKey(ctx context.Context, fingerprint string) (recorded string, err error) {
+	err = db.tx(ctx, func(ctx context.Context) error {
 		if _, err := db.write.ExecContext(ctx, "UPDATE installation SET key_fingerprint = ? WHERE key_fingerprint = ''", fingerprint); err != nil {
 			return err
 		}
@@ -27,9 +27,9 @@ func (db *DB) BindKey(_ context.Context, fingerprint string) (recorded string, e
 }
 
 // CreateAccount stores an account with its keys.
-func (db *DB) CreateAccount(_ context.Context, p *store.CreateAccount) error {
+func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 	var number int64
-	err := db.tx(func(ctx context.Context) error {
+	err := db.tx(ctx, func(ctx context.Context) error {
 		if p.OnlyFirst {
 			var others bool
 			if err := db.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM accounts)").Scan(&others); err != nil {
@@ -110,9 +110,9 @@ func absent(ctx context.Context, err error) error {
 }
 
 // CreateDestination stores a destination.
-func (db *DB) CreateDestination(_ context.Context, d *store.Destination, idem *store.Idempotency) error {
+func (db *DB) CreateDestination(ctx context.Context, d *store.Destination, idem *store.Idempotency) error {
 	var number, version int64
-	err := db.tx(func(ctx context.Context) error {
+	err := db.tx(ctx, func(ctx context.Context) error {
 		var err error
 		if version, err = db.changeConfig(ctx, idem); err != nil {
 			return err
@@ -129,9 +129,9 @@ func (db *DB) CreateDestination(_ context.Context, d *store.Destination, idem *s
 }
 
 // UpdateDestination replaces a destination that nobody changed meanwhile.
-func (db *DB) UpdateDestination(_ context.Context, d *store.Destination, idem *store.Idempotency) error {
+func (db *DB) UpdateDestination(ctx context.Context, d *store.Destination, idem *store.Idempotency) error {
 	var version int64
-	err := db.tx(func(ctx context.Context) error {
+	err := db.tx(ctx, func(ctx context.Context) error {
 		// The record first: a request that is repeated has itself changed the
 		// revision, or deleted the destination, the first time.
 		var err error

@@ -195,11 +195,11 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// tx runs fn inside a writing transaction. The caller's context is not passed
-// to the database: a transaction is short, and one that is cut off by a
-// caller who went away would only have to be undone.
-func (db *DB) tx(fn func(ctx context.Context) error) error {
-	ctx := context.Background()
+// tx runs fn inside a writing transaction. The caller cannot cancel it: it is
+// short, and one that is cut off by a caller who went away would only have to
+// be undone.
+func (db *DB) tx(ctx context.Context, fn func(ctx context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if _, err := db.stmts.begin.ExecContext(ctx); err != nil {

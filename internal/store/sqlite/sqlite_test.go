@@ -344,31 +344,38 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		{headsQuery, []any{"[1]", 2, 0, 1}, []string{"events USING INTEGER PRIMARY KEY (rowid=?)"}},
 		{dueQuery, []any{1, 1, 1}, []string{"r USING INDEX retries_due", "e USING INTEGER PRIMARY KEY"}},
 	} {
-		rows, err := db.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+tt.query, tt.args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var plan strings.Builder
-		for rows.Next() {
-			var id, parent, unused int
-			var line string
-			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
-				t.Fatal(err)
-			}
-			plan.WriteString(line + "\n")
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
+		plan := explain(t, db, tt.query, tt.args...)
 		for _, form := range tt.forms {
-			if !strings.Contains(plan.String(), form) {
-				t.Errorf("%s\nis planned without %q:\n%s", tt.query, form, plan.String())
+			if !strings.Contains(plan, form) {
+				t.Errorf("%s\nis planned without %q:\n%s", tt.query, form, plan)
 			}
 		}
-		if strings.Contains(plan.String(), "SCAN events") || strings.Contains(plan.String(), "SCAN attempts") || strings.Contains(plan.String(), "TEMP B-TREE FOR ORDER") && tt.query != headsQuery && tt.query != pendingEvent {
-			t.Errorf("%s\nis planned badly:\n%s", tt.query, plan.String())
+		if strings.Contains(plan, "SCAN events") || strings.Contains(plan, "SCAN attempts") || strings.Contains(plan, "TEMP B-TREE FOR ORDER") && tt.query != headsQuery && tt.query != pendingEvent {
+			t.Errorf("%s\nis planned badly:\n%s", tt.query, plan)
 		}
 	}
+}
+
+func explain(t *testing.T, db *DB, query string, args ...any) string {
+	t.Helper()
+	rows, err := db.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var line string
+		if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(line + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
 }
 
 func FuzzDetail(f *testing.F) {

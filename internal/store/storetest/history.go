@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -52,7 +53,7 @@ func (f *fixture) events(p store.ListEvents) store.Page[*event.Event] {
 func (f *fixture) testListEvents() {
 	var want []*event.Event
 	for i := range 900 {
-		d := draft{scope: []event.Scope{scopeA, scopeB}[i%2], typ: "noise"}
+		d := draft{scope: []event.Scope{scopeA, scopeB}[i%2], typ: "noise", object: fmt.Sprint("o", i%14)}
 		if i%90 == 0 {
 			d.typ = "signal"
 		}
@@ -87,6 +88,15 @@ func (f *fixture) testListEvents() {
 	f.same("nothing newer", f.events(p), store.Page[*event.Event]{})
 	p.Newer, p.Limit = 0, len(wanted)
 	f.same("a page that just fits", f.events(p).More, false)
+
+	// Together the objects have every event: none may fall between two chunks.
+	for _, newer := range []event.Seq{0, 1} {
+		found := 0
+		for i := 0; i < 14; i += 2 {
+			found += len(f.events(store.ListEvents{ObjectID: fmt.Sprint("o", i), Newer: newer}).Items)
+		}
+		f.same("events of all objects", found, 450)
+	}
 }
 
 func (f *fixture) testListEventsFilters() {

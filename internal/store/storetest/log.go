@@ -123,8 +123,12 @@ func (f *fixture) testLog() {
 
 func (f *fixture) testUndone() {
 	e := f.event(draft{routes: []event.Route{
-		{Subscription: 1}, {Subscription: 2}, {Subscription: 3}, {Subscription: 4},
-		{Subscription: 5, Disposition: event.Parked}, {Subscription: 6, Disposition: event.DiscardedDisabled},
+		{Subscription: 1},
+		{Subscription: 2},
+		{Subscription: 3},
+		{Subscription: 4},
+		{Subscription: 5, Disposition: event.Parked},
+		{Subscription: 6, Disposition: event.DiscardedDisabled},
 	}})
 	whole := f.event(draft{scope: scopeB, routes: dispatch(1, 2)})
 	f.accept(e, whole)

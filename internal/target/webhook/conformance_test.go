@@ -70,17 +70,6 @@ func newPeer(t *testing.T, b targettest.Behavior, timeout time.Duration, overTLS
 			hang()
 			return
 		}
-		if b == targettest.AcceptsEarly {
-			c := http.NewResponseController(w)
-			_ = c.EnableFullDuplex()
-			w.Header().Set("Content-Length", "4")
-			_, _ = io.WriteString(w, "soon")
-			_ = c.Flush()
-			body, _ := io.ReadAll(r.Body) // until the sender stops
-			got.add(body)
-			hang()
-			return
-		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // the sender gave up
@@ -151,7 +140,5 @@ func TestConformanceHTTP2(t *testing.T) {
 		New: func(t *testing.T, b targettest.Behavior, timeout time.Duration) targettest.Peer {
 			return newPeer(t, b, timeout, true)
 		},
-		// The end of an answer is the end of its stream, in both directions.
-		Never: []targettest.Behavior{targettest.AcceptsEarly},
 	})
 }

@@ -27,8 +27,9 @@ var (
 // outgoing is what one request needs beside the request, in one allocation.
 // It cannot be pooled: after an early answer or a time-out, net/http may go on
 // reading the body in a goroutine of its own and does not tell when it stops.
-// The body is read by a *bytes.Reader because net/http would send the headers in a packet of their
-// own in front of any body that it does not know to be in memory.
+// The body is read through a *bytes.Reader because net/http would send the
+// headers in a packet of their own in front of any body that it does not know
+// to be in memory.
 type outgoing struct {
 	body      []byte
 	reader    bytes.Reader
