@@ -9,7 +9,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -112,7 +111,7 @@ func (a *App) open(ctx context.Context) error {
 	a.server = &http.Server{
 		Handler: a.handler(stripeapi.New(stripeapi.Options{
 			Accounts: accounts, Destinations: destinations, Journal: events,
-			CursorKey: sha256.Sum256([]byte("page tokens " + key.Fingerprint())), Log: a.log,
+			CursorKey: key.PageTokens(), Log: a.log,
 		})),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,

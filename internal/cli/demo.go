@@ -62,7 +62,7 @@ the receiver verified, and one that fails and is retried. Then it stays up.`,
 		if count < 0 || count > 10_000 {
 			return usagef("--events must be from 0 to 10000")
 		}
-		d := &demo{cli: c, cmd: cmd, cfg: config.Default(), count: count, news: make(chan struct{}, 1), verified: map[string]int{}}
+		d := &demo{cli: c, cfg: config.Default(), count: count, news: make(chan struct{}, 1), verified: map[string]int{}}
 		d.cfg.Listen, d.cfg.Data, d.cfg.Dev, d.cfg.LogLevel = listen, data, true, slog.LevelWarn
 		if data == "" {
 			if d.cfg.Data, err = os.MkdirTemp("", "waybill-demo-"); err != nil {
@@ -79,7 +79,6 @@ the receiver verified, and one that fails and is retried. Then it stays up.`,
 // demo is one run of the demo.
 type demo struct {
 	*cli
-	cmd       *cobra.Command
 	cfg       config.Config
 	temporary bool
 	count     int
@@ -161,7 +160,7 @@ func (d *demo) prepare(ctx context.Context, a *app.App) error {
 		{thinPath, &d.thinTo, newDestination{name: "Demo thin events", payload: "thin", events: demoThin}},
 	} {
 		to.new.url = d.receiver.url(to.path)
-		raw, err := d.client.createDestination(d.cmd, to.new)
+		raw, err := d.client.createDestination(ctx, to.new)
 		if err != nil {
 			return fmt.Errorf("create destination: %w", err)
 		}

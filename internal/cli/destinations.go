@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -166,7 +167,7 @@ Snapshot destinations take '*' for all events; thin ones list theirs.`,
 		if err != nil {
 			return err
 		}
-		raw, err := client.createDestination(cmd, newDestination{
+		raw, err := client.createDestination(cmd.Context(), newDestination{
 			name: name, url: target, payload: payload, events: events, description: description, version: version,
 		})
 		if err != nil {
@@ -182,7 +183,7 @@ type newDestination struct {
 	events                                   []string
 }
 
-func (c *client) createDestination(cmd *cobra.Command, d newDestination) ([]byte, error) {
+func (c *client) createDestination(ctx context.Context, d newDestination) ([]byte, error) {
 	if d.name == "" {
 		d.name = d.url
 		if u, err := url.Parse(d.url); err == nil && u.Host != "" {
@@ -204,7 +205,7 @@ func (c *client) createDestination(cmd *cobra.Command, d newDestination) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("encode destination: %w", err)
 	}
-	return c.postJSON(cmd.Context(), destinationsPath, body)
+	return c.postJSON(ctx, destinationsPath, body)
 }
 
 const needsDestination = "DESTINATION, the id of a destination (ed_…),"

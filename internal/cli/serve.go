@@ -145,7 +145,8 @@ server may be running. The keys are printed once.`,
 		}
 		return c.fields([][2]string{
 			{"Account", created.Account.ID + " (" + created.Account.Name + ")"},
-			{"Test key", created.TestKey}, {"Live key", created.LiveKey},
+			{"Test key", created.TestKey},
+			{"Live key", created.LiveKey},
 		}, "Keep the keys now: they are stored as hashes and not shown again.")
 	}
 	return group("accounts", "Manage accounts in the data folder", create)

@@ -102,6 +102,8 @@ type Engine struct {
 	sendCtx   context.Context
 	endSends  context.CancelFunc
 	stopping  chan struct{} // closed by Stop: take up no further work
+	life      sync.RWMutex  // guards stopped against a worker that just begins
+	stopped   bool
 	workers   sync.WaitGroup
 	loops     sync.WaitGroup
 	fatal     chan error
@@ -172,6 +174,9 @@ func (e *Engine) Start(ctx context.Context) error {
 // Stop takes up no further work, lets the sends under way finish until ctx
 // ends, commits their outcomes and returns. What is queued is on disk.
 func (e *Engine) Stop(ctx context.Context) error {
+	e.life.Lock()
+	e.stopped = true
+	e.life.Unlock()
 	close(e.stopping)
 	done := make(chan struct{})
 	go func() {
@@ -189,6 +194,18 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.committer.stop()
 	e.loops.Wait()
 	return err
+}
+
+// work runs fn as one of those whose end Stop waits for. Once Stop has begun
+// it does nothing and returns false.
+func (e *Engine) work(fn func()) bool {
+	e.life.RLock()
+	defer e.life.RUnlock()
+	if e.stopped {
+		return false
+	}
+	e.workers.Go(fn)
+	return true
 }
 
 // Fatal yields the error after which this process can no longer work: another

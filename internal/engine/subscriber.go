@@ -212,10 +212,8 @@ func (s *subscriber) limit() int {
 
 // spawn starts a worker if there is work for one more.
 func (s *subscriber) spawn() {
-	if s.queued() > 0 && s.workers < s.limit() && s.mayWork() {
+	if s.queued() > 0 && s.workers < s.limit() && s.mayWork() && s.e.work(s.work) {
 		s.workers++
-		s.e.workers.Add(1)
-		go s.work()
 	}
 }
 
@@ -229,7 +227,6 @@ func (s *subscriber) mayWork() bool {
 }
 
 func (s *subscriber) work() {
-	defer s.e.workers.Done()
 	for {
 		d, spec, tgt := s.take()
 		if d == nil {
@@ -341,7 +338,7 @@ func (s *subscriber) settled(o *settlement) {
 	s.feedIfLow(time.Now())
 	s.mu.Unlock()
 	if o.attempt != nil && o.attempt.Class == event.ClassGone && s.e.o.Gone != nil {
-		s.e.workers.Go(func() {
+		s.e.work(func() {
 			if err := s.e.o.Gone(s.e.sendCtx, o.d.ev.Scope, s.id); err != nil {
 				s.e.o.Log.Error("could not disable a destination that answered 410; its next answer will try again", "subscription", s.id, "error", err)
 			}
@@ -391,13 +388,7 @@ func (s *subscriber) feedIfLow(now time.Time) {
 	if !overdue && (s.room() == 0 || s.queued() > s.e.o.MaxQueue/2) {
 		return
 	}
-	select {
-	case <-s.e.stopping:
-		return
-	default:
-	}
-	s.feeding = true
-	s.e.workers.Go(s.feed)
+	s.feeding = s.e.work(s.feed)
 }
 
 func (s *subscriber) feed() {

@@ -60,6 +60,7 @@ type Key struct {
 type subkeys struct {
 	aead        cipher.AEAD
 	fingerprint string
+	pages       [keySize]byte
 }
 
 // ParseKey returns the key written as 64 hexadecimal digits. Its error never
@@ -81,6 +82,10 @@ func newKey(master []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("derive fingerprint key: %w", err)
 	}
+	pages, err := hkdf.Key(sha256.New, master, nil, "waybill page tokens v1", keySize)
+	if err != nil {
+		return Key{}, fmt.Errorf("derive page token key: %w", err)
+	}
 	block, err := aes.NewCipher(sealing)
 	if err != nil {
 		return Key{}, fmt.Errorf("create cipher: %w", err)
@@ -91,7 +96,7 @@ func newKey(master []byte) (Key, error) {
 	}
 	mac := hmac.New(sha256.New, printing)
 	mac.Write([]byte("waybill key"))
-	keys := &subkeys{aead, hex.EncodeToString(mac.Sum(nil)[:8])}
+	keys := &subkeys{aead, hex.EncodeToString(mac.Sum(nil)[:8]), [keySize]byte(pages)}
 	return Key{func() *subkeys { return keys }}, nil
 }
 
@@ -125,6 +130,10 @@ func associated(context []byte) []byte {
 // reveal nothing about it. Stored in the database, they let a wrong key be
 // noticed at start.
 func (k Key) Fingerprint() string { return k.subkeys().fingerprint }
+
+// PageTokens is the key that authenticates page tokens: the same on every node
+// that shares the master key.
+func (k Key) PageTokens() [32]byte { return k.subkeys().pages }
 
 // IsZero reports whether k is the zero Key, which cannot seal.
 func (k Key) IsZero() bool { return k.subkeys == nil }

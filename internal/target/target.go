@@ -45,8 +45,8 @@ const Interrupted event.Class = "interrupted"
 //
 // Send makes exactly one try and returns when it is over: within the target's
 // own time-out, whatever the peer does, and at once when ctx ends. It never
-// panics, never retries, never follows a redirect, never reads without bound,
-// and keeps nothing of the message. It is safe for concurrent use.
+// panics, never retries, never follows a redirect and never reads without
+// bound. It is safe for concurrent use.
 type Target interface {
 	Send(ctx context.Context, m Message) Result
 }

@@ -184,7 +184,7 @@ func (c *candidates) next(ctx context.Context, q querier) (seqs []event.Seq, don
 	return seqs, false, nil
 }
 
-// queryHeads reads, newest first, those events that have a route asked for.
+// queryHeads reads events, newest first.
 func queryHeads(ctx context.Context, q querier, p store.ListDeliveries, created span, seqs []event.Seq) ([]head, error) {
 	rows, err := q.QueryContext(ctx, headsQuery,
 		jsonList(seqs), int64(p.Scope), created.from, created.to)
@@ -204,9 +204,7 @@ func queryHeads(ctx context.Context, q querier, p store.ListDeliveries, created 
 		if h.routes, err = event.ParseRoutes(routes); err != nil {
 			return nil, err
 		}
-		if p.Subscription == 0 && len(h.routes) > 0 || slices.ContainsFunc(h.routes, func(r event.Route) bool { return r.Subscription == p.Subscription }) {
-			heads = append(heads, h)
-		}
+		heads = append(heads, h)
 	}
 	return heads, rows.Err()
 }
@@ -230,11 +228,18 @@ func derive(ctx context.Context, q querier, scope event.Scope, subscription int6
 	if err != nil {
 		return nil, err
 	}
+	sent := map[event.Seq][]int64{}
+	for k := range tries {
+		sent[k.seq] = append(sent[k.seq], k.sub)
+	}
+	for k := range waiting {
+		sent[k.seq] = append(sent[k.seq], k.sub)
+	}
 	var all []*event.Delivery
 	for i := range heads {
 		h := &heads[i]
 		first := len(all)
-		for _, r := range h.routes {
+		for _, r := range h.allRoutes(sent[h.seq]) {
 			if subscription != 0 && r.Subscription != subscription {
 				continue
 			}
@@ -252,6 +257,18 @@ func derive(ctx context.Context, q querier, scope event.Scope, subscription int6
 		slices.SortFunc(all[first:], func(a, b *event.Delivery) int { return cmp.Compare(b.Subscription, a.Subscription) })
 	}
 	return all, nil
+}
+
+// allRoutes adds to what the event matched when it was accepted the
+// destinations that it was sent to by hand.
+func (h *head) allRoutes(sentTo []int64) []event.Route {
+	routes := slices.Clip(h.routes)
+	for _, sub := range sentTo {
+		if !slices.ContainsFunc(routes, func(r event.Route) bool { return r.Subscription == sub }) {
+			routes = append(routes, event.Route{Subscription: sub})
+		}
+	}
+	return routes
 }
 
 // settle states where a delivery stands. Any run's success is success; what
@@ -336,7 +353,11 @@ func (db *DB) Attempts(ctx context.Context, scope event.Scope, seq event.Seq, su
 		if err != nil {
 			return err
 		}
-		if len(heads) == 0 {
+		found, err := derive(ctx, q, scope, subscription, heads)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
 			return store.ErrNotFound
 		}
 		attempts, err = queryAttempts(ctx, q, scope, seq, subscription)
