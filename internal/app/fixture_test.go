@@ -391,7 +391,7 @@ type post struct {
 	body   []byte
 	at     time.Time
 
-	event stripe.Event                  // a snapshot, or
+	event stripe.Event                    // a snapshot, or
 	thin  *stripe.V2CoreEventNotification // a notification
 }
 

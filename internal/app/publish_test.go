@@ -50,7 +50,7 @@ func TestPublishBatch(t *testing.T) {
 		t.Errorf("received %d, want each of 1000 once", len(got))
 	}
 	for i, id := range []int{0, 499, 999} {
-		if got := s.get("/v1/events/" + want[id]).ok().text("data", "object", "id"); got != fmt.Sprint("cus_", id) {
+		if got := s.get("/v1/events/"+want[id]).ok().text("data", "object", "id"); got != fmt.Sprint("cus_", id) {
 			t.Errorf("answer %d is about %s", i, got)
 		}
 	}
@@ -213,18 +213,18 @@ func TestPublishRefusesWhatItCannotKeep(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for body, text := range map[string]string{
-		`{"type":"a.b","data":{"object":{}}`:                               "not valid JSON",
-		`[]`:                                                               "object",
-		``:                                                                 "type",
-		`{"type":7,"data":{"object":{}}}`:                                  "string",
-		`{"type":"a.b","data":{"object":[]}}`:                              "object",
-		`{"type":"a.b","data":{"object":{}},"colour":"red"}`:               "colour",
-		`{"type":"a.b","data":{"object":{},"extra":1}}`:                    "extra",
-		`{"events":[]}`:                                                    "empty",
+		`{"type":"a.b","data":{"object":{}}`:  "not valid JSON",
+		`[]`:                                  "object",
+		``:                                    "type",
+		`{"type":7,"data":{"object":{}}}`:     "string",
+		`{"type":"a.b","data":{"object":[]}}`: "object",
+		`{"type":"a.b","data":{"object":{}},"colour":"red"}`: "colour",
+		`{"type":"a.b","data":{"object":{},"extra":1}}`:      "extra",
+		`{"events":[]}`: "empty",
 		`{"events":[{"type":"a.b","data":{"object":{}}}],"type":"a.b"}`:    "type",
 		"{\"type\":\"a.b\",\"data\":{\"object\":{\"x\":\"\xff\"}}}":        "UTF-8",
 		`{"type":"a.b","data":{"object":{}},"livemode":true}`:              "mode",
-		`{"type":"a.b","data":{"object":{}},"id":"evt_test_4U7QBMPA9lw"}`:  "own",
+		`{"type":"a.b","data":{"object":{}},"id":"evt_test_4U7QBMPA9lw"}`:  "gives out itself",
 		`{"type":"a.b","data":{"object":{}}}{}`:                            "JSON",
 		`{"type":"a.b","type":"a.b","data":{"object":{}}}`:                 "more than once",
 		`{"type":"a.b","related_object":{"id":"x","type":"y"}}`:            "url",

@@ -203,8 +203,8 @@ func TestStripeGoDisablesEnablesAndDeletes(t *testing.T) {
 	}
 	_, err = sc.V2CoreEventDestinations.Retrieve(ctx, made.ID, nil)
 	wantV2Error(t, err, http.StatusNotFound, "not_found")
-	for d := range sc.V2CoreEventDestinations.List(ctx, nil).All(ctx) {
-		t.Errorf("still listed: %s", d.ID)
+	for d, err := range sc.V2CoreEventDestinations.List(ctx, nil).All(ctx) {
+		t.Errorf("still listed: %+v, %v", d, err)
 	}
 }
 
@@ -359,13 +359,13 @@ func TestStripeGoReadsThinEvents(t *testing.T) {
 		params stripe.V2CoreEventListParams
 		want   []string
 	}{
-		"one type":         {stripe.V2CoreEventListParams{Types: types("v1.customer.deleted")}, deleted},
-		"type and time":    {stripe.V2CoreEventListParams{Types: types("v1.customer.created"), Created: &stripe.RangeQueryParams{GreaterThanOrEqual: since}}, created},
-		"before":           {stripe.V2CoreEventListParams{Created: &stripe.RangeQueryParams{LesserThan: since}}, []string{oldID}},
-		"one object":       {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_3")}, []string{created[3], deleted[3]}},
-		"type and object":  {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_3"), Types: types("v1.customer.deleted")}, deleted[3:4]},
-		"no such type":     {stripe.V2CoreEventListParams{Types: types("v1.invoice.paid")}, nil},
-		"no such object":   {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_9")}, nil},
+		"one type":            {stripe.V2CoreEventListParams{Types: types("v1.customer.deleted")}, deleted},
+		"type and time":       {stripe.V2CoreEventListParams{Types: types("v1.customer.created"), Created: &stripe.RangeQueryParams{GreaterThanOrEqual: since}}, created},
+		"before":              {stripe.V2CoreEventListParams{Created: &stripe.RangeQueryParams{LesserThan: since}}, []string{oldID}},
+		"one object":          {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_3")}, []string{created[3], deleted[3]}},
+		"type and object":     {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_3"), Types: types("v1.customer.deleted")}, deleted[3:4]},
+		"no such type":        {stripe.V2CoreEventListParams{Types: types("v1.invoice.paid")}, nil},
+		"no such object":      {stripe.V2CoreEventListParams{ObjectID: stripe.String("cus_9")}, nil},
 		"range that is empty": {stripe.V2CoreEventListParams{Created: &stripe.RangeQueryParams{GreaterThan: time.Now().Add(time.Hour).Unix()}}, nil},
 	} {
 		if got := list(&c.params); !slices.Equal(got, c.want) {
@@ -542,11 +542,12 @@ func TestStripeGoIdempotency(t *testing.T) {
 			t.Errorf("deleted %s", gone.ID)
 		}
 	}
+	ids := s.get("/v2/core/event_destinations").ok().ids()
 	ping := func() string {
+		t.Helper()
 		p := &stripe.V2CoreEventDestinationPingParams{}
 		p.IdempotencyKey = stripe.String("ping-once")
-		list := s.get("/v2/core/event_destinations").ok().ids()
-		e, err := sc.V2CoreEventDestinations.Ping(ctx, list[0], p)
+		e, err := sc.V2CoreEventDestinations.Ping(ctx, ids[0], p)
 		if err != nil {
 			t.Fatal(err)
 		}

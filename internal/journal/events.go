@@ -194,7 +194,7 @@ func (s *Service) views(ctx context.Context, scope event.Scope, events []*event.
 		}
 		for _, d := range page.Items {
 			if v := open[d.Seq]; v != nil && d.Seq >= complete {
-				v.Pending += undelivered(d)
+				v.Pending += undelivered(v.Event, d)
 			}
 		}
 		for seq := range open {
@@ -204,12 +204,17 @@ func (s *Service) views(ctx context.Context, scope event.Scope, events []*event.
 		}
 	}
 	for seq, v := range open {
-		page, err := s.deliveries(ctx, store.ListDeliveries{Scope: scope, Seq: seq, Limit: len(v.Routes)})
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range page.Items {
-			v.Pending += undelivered(d)
+		q := store.ListDeliveries{Scope: scope, Seq: seq, Limit: len(v.Routes)}
+		for more := true; more; {
+			page, err := s.deliveries(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range page.Items {
+				v.Pending += undelivered(v.Event, d)
+				q.Older, q.OlderSub = d.Seq, d.Subscription
+			}
+			more = page.More
 		}
 	}
 	return views, nil
@@ -223,9 +228,16 @@ func (s *Service) deliveries(ctx context.Context, p store.ListDeliveries) (Page[
 	return page, nil
 }
 
-func undelivered(d *event.Delivery) int {
-	if d.State == event.StatePending || d.State == event.StateFailed {
-		return 1
+// undelivered counts a delivery that was meant to happen when the event was
+// accepted. What somebody sends by hand to others does not count.
+func undelivered(e *event.Event, d *event.Delivery) int {
+	if d.State != event.StatePending && d.State != event.StateFailed {
+		return 0
+	}
+	for _, r := range e.Routes {
+		if r.Subscription == d.Subscription {
+			return 1
+		}
 	}
 	return 0
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -35,10 +34,11 @@ var readBuffers = sync.Pool{New: func() any { return new([event.MaxKeptBody + re
 
 // readBody reads up to maxReadBody bytes and returns a copy of the first
 // event.MaxKeptBody of them. truncated tells that the copy is not the whole
-// body, err why its end was not seen; stopping at maxReadBody is no error.
-func readBody(body io.Reader) (kept []byte, truncated bool, err error) {
+// body, ended that its end was seen, err why not; stopping at maxReadBody is no
+// error.
+func readBody(body io.Reader) (kept []byte, truncated, ended bool, err error) {
 	if body == http.NoBody {
-		return nil, false, nil
+		return nil, false, true, nil
 	}
 	buf := readBuffers.Get().(*[event.MaxKeptBody + readChunk]byte)
 	defer readBuffers.Put(buf)
@@ -55,14 +55,14 @@ func readBody(body io.Reader) (kept []byte, truncated bool, err error) {
 			break
 		}
 	}
-	ended := errors.Is(err, io.EOF)
+	ended = errors.Is(err, io.EOF)
 	if ended {
 		err = nil
 	}
 	if n := min(total, event.MaxKeptBody); n > 0 {
 		kept = slices.Clone(buf[:n])
 	}
-	return kept, !ended || total > event.MaxKeptBody, err
+	return kept, !ended || total > event.MaxKeptBody, ended, err
 }
 
 // keepHeaders returns the headers in the order of their names, without those
@@ -113,19 +113,17 @@ func clean(s string) string {
 }
 
 // judge decides what an answer means. A refusal stands by its status alone,
-// but a 2xx only counts once its body has ended or was long enough.
-func (e *endpoint) judge(ctx context.Context, r *target.Result, response *http.Response, broken error) {
+// but a 2xx only counts once its body has ended or was long enough: broken, why
+// it has not, is returned then.
+func (e *endpoint) judge(r *target.Result, response *http.Response, broken error) error {
 	status := response.StatusCode
 	switch {
 	case status >= 200 && status <= 299:
-		if broken != nil {
-			e.failed(ctx, r, broken)
-		}
-		return
+		return broken
 	case status >= 300 && status <= 399:
 		r.Class = event.ClassRedirect
 		r.Message = redirectMessage(status, response.Header.Get("Location"))
-		return
+		return nil
 	case status == http.StatusGone:
 		r.Class = event.ClassGone
 		r.Permanent = true
@@ -136,6 +134,7 @@ func (e *endpoint) judge(ctx context.Context, r *target.Result, response *http.R
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		r.RetryAfter = retry.ParseRetryAfter(response.Header.Get("Retry-After"), r.Started.Add(r.FirstByte))
 	}
+	return nil
 }
 
 func statusText(status int) string {

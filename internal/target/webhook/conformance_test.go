@@ -109,7 +109,7 @@ func newPeer(t *testing.T, b targettest.Behavior, timeout time.Duration, overTLS
 	}))
 	o := webhook.Options{Timeout: timeout}
 	if overTLS {
-		server.EnableHTTP2 = true
+		server.EnableHTTP2 = true // which is not asked for, but may be offered
 		server.StartTLS()
 		o.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	} else {
@@ -129,13 +129,13 @@ func newPeer(t *testing.T, b targettest.Behavior, timeout time.Duration, overTLS
 var flood = bytes.Repeat([]byte("0123456789abcdef"), 1<<10)
 
 // Not parallel: the suite measures memory.
-func TestConformanceHTTP1(t *testing.T) {
+func TestConformance(t *testing.T) {
 	targettest.Run(t, targettest.Harness{New: func(t *testing.T, b targettest.Behavior, timeout time.Duration) targettest.Peer {
 		return newPeer(t, b, timeout, false)
 	}})
 }
 
-func TestConformanceHTTP2(t *testing.T) {
+func TestConformanceTLS(t *testing.T) {
 	targettest.Run(t, targettest.Harness{
 		New: func(t *testing.T, b targettest.Behavior, timeout time.Duration) targettest.Peer {
 			return newPeer(t, b, timeout, true)

@@ -19,13 +19,9 @@ import (
 // The texts of network errors are never passed on: they name addresses of
 // resolvers, of this machine and of its network.
 func (e *endpoint) failed(ctx context.Context, r *target.Result, err error) {
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout) {
+	if ctx.Err() != nil {
 		r.Class = target.Interrupted
 		r.Message = "Interrupted by shutdown."
-		return
-	}
-	if ctx.Err() != nil {
-		e.timedOut(r)
 		return
 	}
 	if blocked, ok := errors.AsType[*netguard.BlockedError](err); ok {
@@ -51,8 +47,6 @@ func (e *endpoint) failed(ctx context.Context, r *target.Result, err error) {
 		}
 		return
 	}
-	// The dialer and the handshake have a limit equal to the exchange's, and
-	// may notice it first.
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		e.timedOut(r)
 		return
@@ -144,9 +138,7 @@ func connectText(err error) (string, bool) {
 
 // endOfStream tells whether the peer closed the connection where more was due.
 func endOfStream(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		// net/http does not export this one.
-		strings.Contains(err.Error(), "server closed idle connection")
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func protocolText(err error) string {

@@ -1,99 +1,80 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/sign"
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
-// errTimeout tells the client's own time-out from the end of the caller's
-// context.
-var errTimeout = errors.New("webhook time-out")
-
-// The headers that never change are shared by all requests: a RoundTripper
-// must not modify them.
-var (
-	contentType  = []string{"application/json; charset=utf-8"}
-	accept       = []string{"*/*"}
-	cacheControl = []string{"no-cache"}
-)
-
-// outgoing is what one request needs beside the request, in one allocation.
-// It cannot be pooled: after an early answer or a time-out, net/http may go on
-// reading the body in a goroutine of its own and does not tell when it stops.
-// The body is read through a *bytes.Reader because net/http would send the
-// headers in a packet of their own in front of any body that it does not know
-// to be in memory.
-type outgoing struct {
-	body      []byte
-	reader    bytes.Reader
-	signature [1]string
-}
-
-func (o *outgoing) again() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(o.body)), nil
-}
-
 // Send implements target.Target.
 func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 	start := time.Now()
 	r := target.Result{Started: start}
-	signedAt := start
 	if e.client.now != nil {
-		signedAt = e.client.now()
-		r.Started = signedAt
+		r.Started = e.client.now()
 	}
-
-	ctx, cancel := context.WithTimeoutCause(ctx, e.client.timeout, errTimeout)
-	defer cancel()
-	response, err := e.client.transport.RoundTrip(e.newRequest(ctx, m.Body, signedAt))
-	if err != nil {
+	if err := e.exchange(ctx, m.Body, start, &r); err != nil {
 		e.failed(ctx, &r, err)
-		r.Total = time.Since(start)
-		return r
 	}
-	r.FirstByte = time.Since(start)
-	r.Status = response.StatusCode
-	r.Headers = keepHeaders(response.Header)
-	var broken error
-	if response.StatusCode != http.StatusSwitchingProtocols { // after 101 comes no body, but no end either
-		r.Body, r.Truncated, broken = readBody(response.Body)
-	}
-	_ = response.Body.Close() // the answer is judged by what was read
-	e.judge(ctx, &r, response, broken)
 	r.Total = time.Since(start)
 	return r
 }
 
-func (e *endpoint) newRequest(ctx context.Context, body []byte, at time.Time) *http.Request {
-	var buf [512]byte // room for six secrets
-	out := &outgoing{body: body}
-	out.signature[0] = string(e.signer.AppendHeader(buf[:0], at, body))
-
-	header := make(http.Header, 8)
-	header["Content-Type"] = contentType
-	header["User-Agent"] = e.client.userAgent
-	header["Accept"] = accept
-	header["Cache-Control"] = cacheControl
-	header[sign.StripeHeader] = out.signature[:]
-	if e.auth != nil {
-		header["Authorization"] = e.auth
+// exchange makes the try. Its error is what kept an answer from being complete.
+func (e *endpoint) exchange(ctx context.Context, body []byte, start time.Time, r *target.Result) error {
+	deadline := start.Add(e.client.timeout)
+	c, err := e.pool.get(ctx, deadline)
+	if err != nil {
+		return err
 	}
-
-	request := e.request.WithContext(ctx)
-	request.Header = header
-	request.Body = http.NoBody
-	if len(body) > 0 {
-		out.reader.Reset(out.body)
-		request.ContentLength = int64(len(body))
-		request.Body = io.NopCloser(&out.reader)
-		request.GetBody = out.again
+	reusable := false
+	defer func() {
+		if reusable {
+			e.pool.put(c)
+		} else {
+			_ = c.Close() // the answer is judged by what was read
+		}
+	}()
+	lift, err := c.begin(ctx, deadline)
+	if err != nil {
+		return err
 	}
-	return request
+	c.out = e.appendHead(c.out[:0], body, r.Started)
+	unwritten := c.write(body)
+	// An endpoint may answer and close before it has read everything, which
+	// fails the write; its answer is what counts then.
+	res, err := c.answer()
+	switch {
+	case err != nil && unwritten != nil:
+		lift()
+		return unwritten
+	case err != nil:
+		lift()
+		return err
+	}
+	r.FirstByte = time.Since(start)
+	r.Status = res.StatusCode
+	r.Headers = keepHeaders(res.Header)
+	if res.StatusCode == http.StatusSwitchingProtocols { // after which comes no body, but no end either
+		lift()
+		return e.judge(r, res, nil)
+	}
+	var ended bool
+	var broken error
+	r.Body, r.Truncated, ended, broken = readBody(res.Body)
+	reusable = lift() && ended && unwritten == nil && c.clean(res)
+	return e.judge(r, res, broken)
+}
+
+// appendHead appends the request up to the empty line before its body.
+func (e *endpoint) appendHead(dst, body []byte, at time.Time) []byte {
+	dst = append(dst, e.head...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\n"+sign.StripeHeader+": "...)
+	dst = e.signer.AppendHeader(dst, at, body)
+	return append(dst, "\r\n\r\n"...)
 }

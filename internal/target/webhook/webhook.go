@@ -8,14 +8,10 @@
 //
 // # One try
 //
-// A Send is one request as far as the endpoint can tell. net/http itself
-// repeats a POST only where it has proof that nothing of it was processed: on
-// a kept connection that was found closed before a byte was written, and over
-// HTTP/2 where the server said that it did not take the stream (GOAWAY,
-// REFUSED_STREAM). Both stay on, because the alternative is to report a
-// failure that nobody caused. A kept connection that breaks after the request
-// was written is a failed try, left to the engine's schedule: the endpoint may
-// have acted on it.
+// A Send is one request, over HTTP/1.1. An idle connection that the peer has
+// closed is noticed before it is used; one that breaks after the request was
+// written is a failed try, left to the engine's schedule, because the endpoint
+// may have acted on it.
 //
 // # Failure
 //
@@ -26,17 +22,17 @@
 package webhook
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -49,14 +45,7 @@ const (
 	defaultTimeout   = 20 * time.Second
 	defaultUserAgent = "Waybill/1.0 (+https://github.com/waybill-dev/waybill)"
 
-	// The default of 2 idle connections per host makes every third request
-	// dial. The engine bounds how many sends there are at once.
-	idlePerHost = 256
-	idleTotal   = 2048
-	idleTimeout = 90 * time.Second
-
-	maxHeaderBytes = 64 << 10
-	tlsSessions    = 512
+	tlsSessions = 512
 )
 
 // Options configure a Client. The zero value is safe and complete.
@@ -76,47 +65,61 @@ type Options struct {
 
 // Client opens webhook targets. It is safe for concurrent use.
 type Client struct {
-	transport *http.Transport
+	dialer    *net.Dialer
+	tls       *tls.Config
 	timeout   time.Duration
-	userAgent []string
+	userAgent string
 	now       func() time.Time
+	idle      atomic.Int64
+
+	mu    sync.Mutex
+	pools map[string]*pool // by scheme and address
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	c := &Client{timeout: o.Timeout, now: o.Now}
+	c := &Client{timeout: o.Timeout, userAgent: o.UserAgent, now: o.Now, pools: map[string]*pool{}}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = defaultUserAgent
+	if c.userAgent == "" {
+		c.userAgent = defaultUserAgent
 	}
-	c.userAgent = []string{o.UserAgent}
-
-	// A dial goes on after its request has given up, so that another may use
-	// the connection: it needs a limit of its own.
-	dialer := o.Guard.Dialer(c.timeout)
-	config := &tls.Config{
+	c.dialer = o.Guard.Dialer(c.timeout)
+	c.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		RootCAs:    o.RootCAs,
-		NextProtos: []string{"h2", "http/1.1"},
+		NextProtos: []string{"http/1.1"},
 		// One cache for all, keyed by server: reconnecting costs a fraction
 		// of a full handshake.
 		ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
 	}
-	c.transport = &http.Transport{
-		Proxy:                  nil, // a proxy would be what the guard checks, instead of the endpoint
-		DialContext:            dialer.DialContext,
-		DialTLSContext:         dialTLS(dialer, config, c.timeout),
-		TLSClientConfig:        config,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		MaxIdleConns:           idleTotal,
-		MaxIdleConnsPerHost:    idlePerHost,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-	}
 	return c
+}
+
+// pool returns the connections to where u leads. Destinations on one host
+// share them.
+func (c *Client) pool(u *url.URL) *pool {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	key := u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pools[key]
+	if p == nil {
+		p = &pool{address: net.JoinHostPort(u.Hostname(), port), dialer: c.dialer, total: &c.idle}
+		if u.Scheme == "https" {
+			p.tls = c.tls.Clone()
+			p.tls.ServerName = u.Hostname()
+		}
+		c.pools[key] = p
+	}
+	return p
 }
 
 // handshakeError marks what failed between the connection and the request,
@@ -126,41 +129,23 @@ type handshakeError struct{ err error }
 func (e *handshakeError) Error() string { return "tls handshake: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
-func dialTLS(dialer *net.Dialer, config *tls.Config, timeout time.Duration) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		raw, err := dialer.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, errors.Join(err, raw.Close())
-		}
-		own := config.Clone()
-		own.ServerName = host
-		conn := tls.Client(raw, own)
-		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close() // the handshake's error is the one that counts
-			return nil, &handshakeError{err}
-		}
-		return conn, nil
-	}
-}
-
 // Close closes the connections that are not in use. Call it when no more will
 // be sent.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.pools {
+		p.closeIdle()
+	}
+}
 
 // endpoint is one webhook target. All its fields are read-only.
 type endpoint struct {
 	client *Client
-	// request is what is the same in every request; its URL is shared.
-	request http.Request
-	host    string   // for messages
-	auth    []string // the Authorization header, from a URL with a user, or nil
-	signer  *sign.Stripe
+	pool   *pool
+	head   string // what is the same in every request, up to the length of the body
+	host   string // for messages
+	signer *sign.Stripe
 }
 
 // Open returns the target for an http:// or https:// URL, signing with every
@@ -183,17 +168,21 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 			return nil, errors.New("open webhook: a signing secret is empty; roll the destination's secret")
 		}
 	}
-	e := &endpoint{client: c, host: u.Host, signer: sign.NewStripe(t.Webhook.Secrets...)}
+	e := &endpoint{client: c, pool: c.pool(u), host: u.Host, signer: sign.NewStripe(t.Webhook.Secrets...)}
+	authorization := ""
 	if u.User != nil {
 		password, _ := u.User.Password()
 		credentials := u.User.Username() + ":" + password
-		e.auth = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(credentials))}
-		u.User = nil
+		authorization = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(credentials)) + "\r\n"
 	}
-	e.request = http.Request{
-		Method: http.MethodPost, URL: u, Host: u.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
+	e.head = "POST " + u.RequestURI() + " HTTP/1.1\r\n" +
+		"Host: " + u.Host + "\r\n" +
+		"User-Agent: " + c.userAgent + "\r\n" +
+		"Accept: */*\r\n" +
+		"Cache-Control: no-cache\r\n" +
+		authorization +
+		"Content-Type: application/json; charset=utf-8\r\n" +
+		"Content-Length: "
 	return e, nil
 }
 

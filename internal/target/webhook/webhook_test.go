@@ -604,3 +604,35 @@ func BenchmarkBarePost(b *testing.B) {
 		}
 	})
 }
+
+func TestConnectionClosedWhileIdle(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	target := open(t, server.URL, webhook.Options{})
+	for i := range 5 {
+		if r := target.Send(t.Context(), message); r.Class != "" {
+			t.Fatalf("send %d: %q: %s", i, r.Class, r.Message)
+		}
+		server.CloseClientConnections()
+		<-time.After(15 * time.Millisecond) // idle long enough to be asked after
+	}
+	if n := connections.Load(); n != 5 {
+		t.Errorf("%d connections, want a new one for each send", n)
+	}
+}
+
+func TestEarlyHintsPrecedeTheAnswer(t *testing.T) {
+	t.Parallel()
+	address := serveBytes(t, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+	if r := open(t, "http://"+address, webhook.Options{}).Send(t.Context(), message); r.Status != 204 || r.Class != "" {
+		t.Errorf("status %d, %q: %s", r.Status, r.Class, r.Message)
+	}
+}

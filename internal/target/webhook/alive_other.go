@@ -1,0 +1,8 @@
+//go:build !unix
+
+package webhook
+
+import "syscall"
+
+// alive cannot ask here, so that an idle connection is not used again.
+func alive(syscall.RawConn) bool { return false }

@@ -1,0 +1,229 @@
+package webhook
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// This file is the HTTP/1.1 client: one goroutine writes the request and reads
+// the answer. net/http's needs two more a connection and hands every exchange
+// through both, which cost a third of the processor time of a delivery. What
+// is difficult, parsing an answer, is still net/http's (http.ReadResponse).
+
+const (
+	// Idle connections, for one host and for all.
+	idlePerHost = 256
+	idleTotal   = 2048
+	idleTimeout = 60 * time.Second
+	// unchecked is how long an idle connection is taken to be alive without
+	// asking the kernel whether the peer has closed it.
+	unchecked = 10 * time.Millisecond
+
+	maxHeaderBytes = 64 << 10
+	readBuffer     = 4 << 10
+	// A larger body is not copied behind the headers but written by itself.
+	maxJoined = 16 << 10
+)
+
+var errHeaderTooLarge = errors.New("its headers exceed 64 KB")
+
+// conn is a connection in the hands of one exchange, or idle in its pool.
+type conn struct {
+	net.Conn
+	raw    syscall.RawConn // of the TCP connection; nil if it has none
+	reader *bufio.Reader
+	out    []byte
+	// quota is how much more may be read before the answer is too large.
+	quota int
+	since time.Time // when it became idle
+}
+
+// Read keeps an answer's headers from growing without bound; its body is
+// bounded by who reads it.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.quota <= 0 {
+		return 0, errHeaderTooLarge
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.quota)])
+	c.quota -= n
+	return n, err
+}
+
+// pool keeps the idle connections to one address.
+type pool struct {
+	address string
+	tls     *tls.Config // nil for plain HTTP
+	dialer  *net.Dialer
+	total   *atomic.Int64 // idle connections of all pools
+
+	mu    sync.Mutex
+	idle  []*conn // oldest first
+	sweep *time.Timer
+}
+
+// get returns a connection that was alive a moment ago, or a new one.
+func (p *pool) get(ctx context.Context, deadline time.Time) (*conn, error) {
+	for {
+		c := p.newestIdle()
+		if c == nil {
+			return p.dial(ctx, deadline)
+		}
+		if idle := time.Since(c.since); idle < unchecked || idle < idleTimeout && alive(c.raw) {
+			return c, nil
+		}
+		_ = c.Close() // nothing was under way on it
+	}
+}
+
+func (p *pool) newestIdle() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	c := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	p.total.Add(-1)
+	return c
+}
+
+func (p *pool) dial(ctx context.Context, deadline time.Time) (*conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	tcp, err := p.dialer.DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: tcp}
+	if s, ok := tcp.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	if p.tls != nil {
+		secured := tls.Client(tcp, p.tls)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = tcp.Close() // the handshake's error is the one that counts
+			return nil, &handshakeError{err}
+		}
+		c.Conn = secured
+	}
+	c.reader = bufio.NewReaderSize(c, readBuffer)
+	return c, nil
+}
+
+// put takes back a connection whose exchange ended cleanly.
+func (p *pool) put(c *conn) {
+	if cap(c.out) > maxJoined+readBuffer {
+		c.out = nil
+	}
+	c.since = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) >= idlePerHost || p.total.Load() >= idleTotal {
+		_ = c.Close() // it is idle
+		return
+	}
+	p.idle = append(p.idle, c)
+	p.total.Add(1)
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(idleTimeout, p.closeOld)
+	}
+}
+
+// closeOld closes what has been idle too long, and comes again while there is
+// something left.
+func (p *pool) closeOld() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.idle) && time.Since(p.idle[n].since) >= idleTimeout {
+		_ = p.idle[n].Close() // it is idle
+		n++
+	}
+	p.total.Add(-int64(n))
+	rest := copy(p.idle, p.idle[n:])
+	clear(p.idle[rest:])
+	p.idle = p.idle[:rest]
+	p.sweep = nil
+	if rest > 0 {
+		p.sweep = time.AfterFunc(idleTimeout-time.Since(p.idle[0].since), p.closeOld)
+	}
+}
+
+func (p *pool) closeIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		_ = c.Close() // it is idle
+	}
+	p.total.Add(-int64(len(p.idle)))
+	p.idle = nil
+}
+
+// long ago, to end whatever a connection waits for.
+var past = time.Unix(1, 0)
+
+// begin puts the deadline in force, and the end of ctx. The function that it
+// returns lifts the latter; it is false if ctx ended and the connection can no
+// longer be used.
+func (c *conn) begin(ctx context.Context, deadline time.Time) (func() bool, error) {
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	return context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) }), nil
+}
+
+// write sends the head that was put into c.out, and body.
+func (c *conn) write(body []byte) error {
+	if len(body) <= maxJoined {
+		c.out = append(c.out, body...)
+		_, err := c.Conn.Write(c.out)
+		return err
+	}
+	if _, err := c.Conn.Write(c.out); err != nil {
+		return err
+	}
+	_, err := c.Conn.Write(body)
+	return err
+}
+
+var asPOST = &http.Request{Method: http.MethodPost}
+
+// maxInformational is how many answers of 1xx may precede the real one.
+const maxInformational = 8
+
+// answer reads an answer up to its body.
+func (c *conn) answer() (*http.Response, error) {
+	c.quota = maxHeaderBytes
+	for range maxInformational {
+		res, err := http.ReadResponse(c.reader, asPOST)
+		if err != nil && c.quota <= 0 {
+			return nil, errHeaderTooLarge // whatever the parser made of their cut end
+		}
+		if err != nil {
+			return nil, err
+		}
+		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			c.quota = 2 * maxReadBody // chunks and trailers have their own overhead
+			return res, nil
+		}
+	}
+	return nil, errors.New("too many informational answers")
+}
+
+// clean tells whether nothing is left on the connection after an answer whose
+// body was read to its end.
+func (c *conn) clean(res *http.Response) bool {
+	return !res.Close && c.reader.Buffered() == 0
+}
