@@ -62,11 +62,11 @@ crash: ## Kill the server a hundred times and count what was lost
 	$(RACE) -run TestCrash -timeout 60m -count=1 ./internal/app/...
 
 .PHONY: bench
-bench: ## Measure the whole server under load (ARGS="-flag …" is passed on)
+bench: build ## Measure the whole server under load (ARGS="-flag …" is passed on)
 	go run ./bench $(ARGS)
 
 .PHONY: isolation
-isolation: ## Measure that one dead destination delays no other
+isolation: build ## Measure that one dead destination delays no other
 	go run ./bench -isolation $(ARGS)
 
 .PHONY: bench-go

@@ -184,6 +184,40 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// others is the processor time that anybody but this program and its children
+// has used since the machine was started.
+func others() time.Duration {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	var all time.Duration
+	for i, f := range strings.Fields(line)[1:] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil || i == 3 || i == 4 || i > 6 { // idle, waiting for a disk, stolen and guests
+			continue
+		}
+		all += time.Duration(n) * 10 * time.Millisecond
+	}
+	return all - ownCPU() - childCPU()
+}
+
+// watched is the server that runs now, whose time counts as ours.
+var watched atomic.Pointer[server]
+
+func childCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
+		return 0
+	}
+	ended := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	if srv := watched.Load(); srv != nil {
+		return ended + srv.cpu()
+	}
+	return ended
+}
+
 func bareRate(ctx context.Context, s settings, r *receiver) measured {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -197,9 +231,12 @@ func bareRate(ctx context.Context, s settings, r *receiver) measured {
 
 // window measures what arrives at the receiver for a while.
 func window(ctx context.Context, d time.Duration, r *receiver, cpu func() time.Duration) measured {
-	n, c, t := r.received.Load(), cpu(), time.Now()
+	n, c, t, busy := r.received.Load(), cpu(), time.Now(), others()
 	pause(ctx, d)
 	got, used, took := r.received.Load()-n, cpu()-c, time.Since(t)
+	if busy = others() - busy; busy > took/10 {
+		fmt.Fprintf(os.Stderr, "bench: other programs used %.0f %% of a core meanwhile; measure again on a quiet machine\n", 100*busy.Seconds()/took.Seconds())
+	}
 	if got == 0 {
 		return measured{}
 	}

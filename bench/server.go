@@ -40,6 +40,7 @@ func startServer(ctx context.Context, s settings, dir string) (*server, error) {
 	if err := srv.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
+	watched.Store(srv)
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
 		if res, err := srv.http.Get(srv.url + "/healthz"); err == nil {
@@ -63,11 +64,16 @@ func freePort() (string, error) {
 
 func (srv *server) kill() {
 	_ = srv.cmd.Process.Kill()
-	_ = srv.cmd.Wait()
+	srv.ended()
 }
 
 func (srv *server) stop() {
 	_ = srv.cmd.Process.Signal(syscall.SIGTERM)
+	srv.ended()
+}
+
+func (srv *server) ended() {
+	watched.Store(nil)
 	_ = srv.cmd.Wait()
 }
 

@@ -313,7 +313,7 @@ func TestDeletionClosesWhatWaits(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	r := newReceiver(t, always(reply{status: 500}))
-	ed := s.destination(r, "/hook", hourly)
+	ed := s.destination(r, "/hook", object{"retry_schedule": []int{2}})
 	id := s.publish(customer("customer.created", "cus_1"))
 	s.awaitAttempts(id, 1)
 	s.delete("/v2/core/event_destinations/" + ed).ok()

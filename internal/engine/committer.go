@@ -19,6 +19,10 @@ const (
 	// submission may exceed them.
 	maxBatchEvents = 4096
 	maxBatchBytes  = 16 << 20
+	// A batch is closed when that many yields in a row brought nobody, or after
+	// maxYields.
+	quietYields = 2
+	maxYields   = 32
 	// settleDelay is how long outcomes wait for others, or for a publish, to
 	// share a commit with. Nobody waits for them; a crash meanwhile means
 	// that these few are sent again.
@@ -225,15 +229,19 @@ func (c *committer) gather(subs []*submission, outcomes []*settlement) ([]*submi
 	if len(c.waiting) == 0 {
 		c.await()
 	}
-	size := -1
-	for range 4 {
+	size, quiet := -1, 0
+	for range maxYields {
 		c.mu.Lock()
 		n := len(c.submitted)
 		c.mu.Unlock()
-		if n == size || n >= maxBatchEvents {
+		if n != size {
+			size, quiet = n, 0
+		} else if quiet++; quiet == quietYields {
 			break
 		}
-		size = n
+		if n >= maxBatchEvents {
+			break
+		}
 		runtime.Gosched()
 	}
 	c.mu.Lock()
