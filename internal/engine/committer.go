@@ -209,11 +209,10 @@ func (c *committer) run() {
 	for {
 		var stopped bool
 		subs, outcomes, stopped = c.gather(subs[:0], outcomes[:0])
-		// While the store is down an empty commit finds out when it is back,
-		// although nobody may publish to a server that is not ready.
-		if len(subs) > 0 || len(outcomes) > 0 || stopped || c.down.Load() {
+		if len(subs) > 0 || len(outcomes) > 0 || stopped {
 			c.commit(subs, outcomes, stopped)
 		}
+		c.probe(len(subs) > 0)
 		clear(subs)
 		clear(outcomes)
 		if stopped {
@@ -319,10 +318,8 @@ func (c *committer) commit(subs []*submission, outcomes []*settlement, stopping 
 		c.failed(err, subs, outcomes)
 		return
 	}
-	if c.down.Swap(false) {
-		c.e.o.Log.Info("the store works again")
-	}
 	if len(subs) > 0 {
+		c.recovered()
 		c.e.committed.Store(int64(c.seq))
 	}
 	for _, s := range subs {
@@ -444,6 +441,21 @@ func (c *committer) failed(err error, subs []*submission, outcomes []*settlement
 		close(s.done)
 	}
 	c.kept = append(c.kept, outcomes...)
+}
+
+// probe finds out when a store that failed is back, although nobody may publish
+// to a server that is not ready. Outcomes prove nothing: they may fit where an
+// event does not.
+func (c *committer) probe(published bool) {
+	if c.down.Load() && !c.fenced && !published && c.e.o.Store.Probe(context.Background()) == nil {
+		c.recovered()
+	}
+}
+
+func (c *committer) recovered() {
+	if c.down.Swap(false) {
+		c.e.o.Log.Info("the store works again")
+	}
 }
 
 // advanceMark computes the watermark from time to time.

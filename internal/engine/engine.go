@@ -163,7 +163,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("start engine: %w", err)
 	}
 	for _, w := range waiting {
-		e.subscriber(w.Subscription).retryDue = w.First
+		e.subscriber(w.Subscription).expect(w.First)
 	}
 	e.loops.Go(e.committer.run)
 	e.loops.Go(e.ticks)

@@ -252,3 +252,10 @@ func (s *faultyStore) Commit(ctx context.Context, b *store.Batch) error {
 	}
 	return s.DB.Commit(ctx, b)
 }
+
+func (s *faultyStore) Probe(ctx context.Context) error {
+	if s.broken.Load() {
+		return store.ErrUnavailable
+	}
+	return s.DB.Probe(ctx)
+}

@@ -107,9 +107,9 @@ func (s *subscriber) configure(spec *event.Subscription) {
 	defer s.mu.Unlock()
 	s.spec, s.tgt, s.unusable = spec, tgt, unusable
 	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
-	if spec.Status == event.Deleted && s.retryDue.IsZero() {
+	if spec.Status == event.Deleted {
 		// Whatever still waits, however far in the future, is closed now.
-		s.retryDue = time.Now()
+		s.noteDue(time.Now())
 	}
 }
 

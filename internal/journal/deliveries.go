@@ -136,3 +136,11 @@ func (s *Service) named(ctx context.Context, scope event.Scope, items []*event.D
 	}
 	return named, nil
 }
+
+func (s *Service) deliveries(ctx context.Context, p store.ListDeliveries) (Page[*event.Delivery], error) {
+	page, err := s.store.ListDeliveries(ctx, p)
+	if err != nil {
+		return page, toFault(err, "list deliveries")
+	}
+	return page, nil
+}

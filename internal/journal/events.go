@@ -168,64 +168,26 @@ func (s *Service) cursor(ctx context.Context, c account.Caller, kind event.Kind,
 func (s *Service) views(ctx context.Context, scope event.Scope, events []*event.Event) ([]View, error) {
 	views := make([]View, len(events))
 	open := make(map[event.Seq]*View)
-	want := 0
-	var newest event.Seq
+	var seqs []event.Seq
 	for i, e := range events {
 		views[i].Event = e
 		if e.Kind == event.Snapshot && e.Open() > 0 {
 			open[e.Seq] = &views[i]
-			want += len(e.Routes)
-			newest = max(newest, e.Seq)
+			seqs = append(seqs, e.Seq)
 		}
 	}
-	if len(open) == 0 {
+	if len(seqs) == 0 {
 		return views, nil
 	}
-	if len(open) > 1 {
-		// In a list without filters, the deliveries of a page of events lie
-		// side by side: one query finds most of them.
-		page, err := s.deliveries(ctx, store.ListDeliveries{Scope: scope, Older: newest + 1, Limit: want + 1})
-		if err != nil {
-			return nil, err
-		}
-		complete := event.Seq(0)
-		if n := len(page.Items); page.More && n > 0 {
-			complete = page.Items[n-1].Seq + 1
-		}
-		for _, d := range page.Items {
-			if v := open[d.Seq]; v != nil && d.Seq >= complete {
-				v.Pending += undelivered(v.Event, d)
-			}
-		}
-		for seq := range open {
-			if seq >= complete {
-				delete(open, seq)
-			}
-		}
+	deliveries, err := s.store.DeliveriesOf(ctx, scope, seqs)
+	if err != nil {
+		return nil, toFault(err, "read deliveries")
 	}
-	for seq, v := range open {
-		q := store.ListDeliveries{Scope: scope, Seq: seq, Limit: len(v.Routes)}
-		for more := true; more; {
-			page, err := s.deliveries(ctx, q)
-			if err != nil {
-				return nil, err
-			}
-			for _, d := range page.Items {
-				v.Pending += undelivered(v.Event, d)
-				q.Older, q.OlderSub = d.Seq, d.Subscription
-			}
-			more = page.More
-		}
+	for _, d := range deliveries {
+		v := open[d.Seq]
+		v.Pending += undelivered(v.Event, d)
 	}
 	return views, nil
-}
-
-func (s *Service) deliveries(ctx context.Context, p store.ListDeliveries) (Page[*event.Delivery], error) {
-	page, err := s.store.ListDeliveries(ctx, p)
-	if err != nil {
-		return page, toFault(err, "list deliveries")
-	}
-	return page, nil
 }
 
 // undelivered counts a delivery that was meant to happen when the event was

@@ -65,6 +65,9 @@ type Log interface {
 	// Submissions that turn out to be repeats or conflicts are left out and
 	// say so in their own fields; the rest of the batch still commits.
 	Commit(ctx context.Context, b *Batch) error
+	// Probe answers nil if events could be committed now. It is for finding
+	// out when a store that failed works again.
+	Probe(ctx context.Context) error
 	// EventsAfter returns a stretch of the log in sequence order.
 	EventsAfter(ctx context.Context, p AfterParams) ([]*event.Event, error)
 	// DueRetries returns a subscription's waiting deliveries that are due,
@@ -215,6 +218,9 @@ type History interface {
 	ListEvents(ctx context.Context, p ListEvents) (Page[*event.Event], error)
 	// ListDeliveries returns a page, newest event first.
 	ListDeliveries(ctx context.Context, p ListDeliveries) (Page[*event.Delivery], error)
+	// DeliveriesOf returns all deliveries of some events, without their event
+	// ids; events that do not exist in the scope have none.
+	DeliveriesOf(ctx context.Context, scope event.Scope, seqs []event.Seq) ([]*event.Delivery, error)
 	// Attempts returns the attempts of one delivery in the order they were
 	// made.
 	Attempts(ctx context.Context, scope event.Scope, seq event.Seq, subscription int64) ([]*event.Attempt, error)
@@ -245,8 +251,8 @@ type ListEvents struct {
 	ObjectID string
 	// Created bounds; zero is unbounded. Both inclusive.
 	CreatedFrom, CreatedTo time.Time
-	// Pending, if set, selects events that have (true) or lack (false)
-	// deliveries that did not succeed.
+	// Undelivered, if set, selects events that have (true) or lack (false)
+	// deliveries that are pending or failed.
 	Undelivered *bool
 	// Older asks for events before this one, Newer for those after it; the
 	// page is newest first in either case, and adjacent to the cursor.

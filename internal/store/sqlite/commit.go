@@ -144,6 +144,27 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 	return nil
 }
 
+// probeSize is what Probe writes: more than a small event needs.
+const probeSize = 64 << 10
+
+// Probe writes a row and removes it again, in transactions of their own, so
+// that the room it found is there for events afterwards.
+func (db *DB) Probe(ctx context.Context) error {
+	for _, query := range []string{
+		"DELETE FROM probe", // one that a killed process left behind
+		fmt.Sprintf("INSERT INTO probe (filler) VALUES (zeroblob(%d))", probeSize),
+		"DELETE FROM probe",
+	} {
+		if err := db.tx(ctx, func(ctx context.Context) error {
+			_, err := db.write.ExecContext(ctx, query)
+			return err
+		}); err != nil {
+			return fmt.Errorf("probe store: %w", err)
+		}
+	}
+	return nil
+}
+
 func (db *DB) commitBatch(ctx context.Context, b *store.Batch) error {
 	s := &db.stmts
 	rows := []*inserter{&s.events, &s.keys, &s.attempts, &s.retries}

@@ -346,6 +346,22 @@ func queryWaiting(ctx context.Context, q querier, scope event.Scope, seqs string
 	return waiting, rows.Err()
 }
 
+// DeliveriesOf derives all deliveries of some events.
+func (db *DB) DeliveriesOf(ctx context.Context, scope event.Scope, seqs []event.Seq) (found []*event.Delivery, err error) {
+	err = db.view(ctx, func(q querier) error {
+		heads, err := queryHeads(ctx, q, store.ListDeliveries{Scope: scope}, newSpan(time.Time{}, time.Time{}), seqs)
+		if err != nil {
+			return err
+		}
+		found, err = derive(ctx, q, scope, 0, heads)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	return found, nil
+}
+
 // Attempts returns the attempts of one delivery.
 func (db *DB) Attempts(ctx context.Context, scope event.Scope, seq event.Seq, subscription int64) (attempts []*event.Attempt, err error) {
 	err = db.view(ctx, func(q querier) error {

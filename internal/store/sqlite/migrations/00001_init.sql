@@ -115,3 +115,6 @@ CREATE TABLE retries (
     PRIMARY KEY (scope, seq, sub, run)
 ) WITHOUT ROWID;
 CREATE INDEX retries_due ON retries (sub, next_at, seq);
+
+-- See DB.Probe. Empty but for a moment.
+CREATE TABLE probe (filler BLOB NOT NULL);
