@@ -30,7 +30,6 @@ type settings struct {
 	undelivered int
 	isolation   bool
 	only        string
-	profile     string
 }
 
 func main() {

@@ -96,7 +96,7 @@ func (srv *server) destination(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end below
+	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {
 		return fmt.Errorf("create destination: %s: %s: %w", res.Status, answer, err)

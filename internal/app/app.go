@@ -119,7 +119,7 @@ func (a *App) open(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
-	a.measure()
+	a.measure() //nolint:contextcheck // its gauges are read long after ctx
 	return nil
 }
 

@@ -81,7 +81,7 @@ func newCrash(t *testing.T) *crash {
 		t: t, dir: t.TempDir(), promised: map[string]bool{}, arrived: map[string]int{}, refused: map[string]bool{}, all: make(chan struct{}, 1),
 	}
 	c.binary = filepath.Join(t.TempDir(), "waybill")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "github.com/waybill-dev/waybill/cmd/waybill")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "github.com/waybill-dev/waybill/cmd/waybill") //nolint:gosec // the test names what it builds
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -107,7 +107,7 @@ func newCrash(t *testing.T) *crash {
 // start runs the binary and waits until it answers.
 func (c *crash) start() {
 	c.t.Helper()
-	c.cmd = exec.CommandContext(context.Background(), c.binary, "serve", "--data", c.dir, "--listen", c.address, "--dev", "--log-level", "error")
+	c.cmd = exec.CommandContext(context.Background(), c.binary, "serve", "--data", c.dir, "--listen", c.address, "--dev", "--log-level", "error") //nolint:gosec // and runs it
 	c.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+crashTestKey, "WAYBILL_BOOTSTRAP_LIVE_KEY="+crashLiveKey)
 	var stderr bytes.Buffer
 	c.cmd.Stderr = &stderr

@@ -221,28 +221,12 @@ func (c *committer) run() {
 	}
 }
 
-// gather waits for work and takes what is there. It yields while publishers
-// keep arriving, so that those already running join the batch; it never waits
-// for them by a timer, which would cost an idle system its latency.
+// gather waits for work and takes what is there.
 func (c *committer) gather(subs []*submission, outcomes []*settlement) ([]*submission, []*settlement, bool) {
 	if len(c.waiting) == 0 {
 		c.await()
 	}
-	size, quiet := -1, 0
-	for range maxYields {
-		c.mu.Lock()
-		n := len(c.submitted)
-		c.mu.Unlock()
-		if n != size {
-			size, quiet = n, 0
-		} else if quiet++; quiet == quietYields {
-			break
-		}
-		if n >= maxBatchEvents {
-			break
-		}
-		runtime.Gosched()
-	}
+	c.linger()
 	c.mu.Lock()
 	c.waiting = append(c.waiting, c.submitted...)
 	clear(c.submitted)
@@ -265,6 +249,27 @@ func (c *committer) gather(subs []*submission, outcomes []*settlement) ([]*submi
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
 	return subs, outcomes, stopped
+}
+
+// linger lets publishers that already run join the batch, by yielding to them.
+// It never waits by a timer, which would cost a quiet system its latency; on a
+// busy one it brought nothing that could be measured.
+func (c *committer) linger() {
+	size, quiet := -1, 0
+	for range maxYields {
+		c.mu.Lock()
+		n := len(c.submitted)
+		c.mu.Unlock()
+		if n != size {
+			size, quiet = n, 0
+		} else if quiet++; quiet == quietYields {
+			return
+		}
+		if n >= maxBatchEvents {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // await returns when something is submitted or the engine stops, or a little

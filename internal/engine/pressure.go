@@ -22,7 +22,7 @@ const (
 	// pressed is how many deliveries a subscription holds at least. What 64
 	// publishers of 100 events each add before they notice still fits in its
 	// queue.
-	pressed = 1024
+	pressed = 512
 	maxPace = time.Second
 	// swift is the longest that sends may take on average for the backlog to
 	// be put down to the machine.

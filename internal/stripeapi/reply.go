@@ -83,7 +83,9 @@ func (c *call) fail(err error) {
 		seconds := int64((f.RetryAfter + time.Second - 1) / time.Second)
 		h.Set("Retry-After", strconv.FormatInt(max(seconds, 1), 10))
 		if f.Kind == fault.Unavailable {
-			c.api.log.Warn("request refused", "request_id", c.id, "method", c.r.Method, "path", c.r.URL.Path,
+			// Debug: the engine says once that the store fails, and a busy
+			// publisher would say it again ten thousand times a second.
+			c.api.log.Debug("request refused", "request_id", c.id, "method", c.r.Method, "path", c.r.URL.Path,
 				"error", f.Message, "cause", f.Unwrap())
 		}
 	}

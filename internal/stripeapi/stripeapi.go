@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/destination"
 	"github.com/waybill-dev/waybill/internal/event"
@@ -98,6 +100,7 @@ type api struct {
 	log          *slog.Logger
 	accepted     func(n int)
 	buffers      sync.Pool // of *buffers
+	admission    *semaphore.Weighted
 }
 
 // New returns the handler of everything under /v1/ and /v2/.
@@ -122,6 +125,7 @@ func New(o Options) http.Handler {
 	if a.accepted == nil {
 		a.accepted = func(int) {}
 	}
+	a.admission = semaphore.NewWeighted(admitted)
 	a.buffers.New = func() any { return new(buffers) }
 	return a
 }

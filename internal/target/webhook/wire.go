@@ -188,13 +188,13 @@ func (c *conn) begin(ctx context.Context, deadline time.Time) (func() bool, erro
 func (c *conn) write(body []byte) error {
 	if len(body) <= maxJoined {
 		c.out = append(c.out, body...)
-		_, err := c.Conn.Write(c.out)
+		_, err := c.Write(c.out)
 		return err
 	}
-	if _, err := c.Conn.Write(c.out); err != nil {
+	if _, err := c.Write(c.out); err != nil {
 		return err
 	}
-	_, err := c.Conn.Write(body)
+	_, err := c.Write(body)
 	return err
 }
 
