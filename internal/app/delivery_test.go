@@ -244,7 +244,7 @@ func TestDisabledBeforeARetryStopsIt(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	r := newReceiver(t, inTurn(reply{status: 500}))
-	ed := s.destination(r, "/hook", hourly)
+	ed := s.destination(r, "/hook", object{"retry_schedule": []int{2}})
 	id := s.publish(customer("customer.created", "cus_1"))
 	s.awaitAttempts(id, 1)
 	s.post("/v2/core/event_destinations/"+ed+"/disable", "").ok()

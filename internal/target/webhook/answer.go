@@ -65,8 +65,7 @@ func readBody(body io.Reader) (kept []byte, truncated, ended bool, err error) {
 	return kept, !ended || total > event.MaxKeptBody, ended, err
 }
 
-// keepHeaders returns the headers in the order of their names, without those
-// that are beyond the limits.
+// keepHeaders returns the headers that are kept of a parsed answer.
 func keepHeaders(h http.Header) []event.Header {
 	if len(h) == 0 {
 		return nil
@@ -74,15 +73,21 @@ func keepHeaders(h http.Header) []event.Header {
 	all := make([]event.Header, 0, len(h)+2)
 	for name, values := range h {
 		for _, value := range values {
-			if name == "Set-Cookie" {
-				value = "[redacted]"
-			}
 			all = append(all, event.Header{Name: clean(name), Value: clean(value)})
 		}
 	}
+	return boundHeaders(all)
+}
+
+// boundHeaders puts headers into the order of their names and leaves out what
+// is secret or beyond the limits. It reuses the slice.
+func boundHeaders(all []event.Header) []event.Header {
 	slices.SortStableFunc(all, func(a, b event.Header) int { return strings.Compare(a.Name, b.Name) })
 	kept, size := all[:0], 0
 	for _, header := range all {
+		if header.Name == "Set-Cookie" {
+			header.Value = "[redacted]"
+		}
 		n := len(header.Name) + len(header.Value)
 		if len(kept) == maxKeptHeaders || size+n > maxKeptHeaderBytes {
 			continue
@@ -115,14 +120,14 @@ func clean(s string) string {
 // judge decides what an answer means. A refusal stands by its status alone,
 // but a 2xx only counts once its body has ended or was long enough: broken, why
 // it has not, is returned then.
-func (e *endpoint) judge(r *target.Result, response *http.Response, broken error) error {
-	status := response.StatusCode
+func (e *endpoint) judge(r *target.Result, a *answer, broken error) error {
+	status := a.status
 	switch {
 	case status >= 200 && status <= 299:
 		return broken
 	case status >= 300 && status <= 399:
 		r.Class = event.ClassRedirect
-		r.Message = redirectMessage(status, response.Header.Get("Location"))
+		r.Message = redirectMessage(status, a.location)
 		return nil
 	case status == http.StatusGone:
 		r.Class = event.ClassGone
@@ -132,7 +137,7 @@ func (e *endpoint) judge(r *target.Result, response *http.Response, broken error
 	}
 	r.Message = "The endpoint answered " + statusText(status) + hint(status)
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		r.RetryAfter = retry.ParseRetryAfter(response.Header.Get("Retry-After"), r.Started.Add(r.FirstByte))
+		r.RetryAfter = retry.ParseRetryAfter(a.retryAfter, r.Started.Add(r.FirstByte))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -47,27 +48,22 @@ func (e *endpoint) exchange(ctx context.Context, body []byte, start time.Time, r
 	unwritten := c.write(body)
 	// An endpoint may answer and close before it has read everything, which
 	// fails the write; its answer is what counts then.
-	res, err := c.answer() //nolint:bodyclose // closing would read an endless body to its end; the connection is closed instead
-	switch {
-	case err != nil && unwritten != nil:
+	a, err := c.answer()
+	if err != nil {
 		lift()
-		return unwritten
-	case err != nil:
-		lift()
-		return err
+		return cmp.Or(unwritten, err)
 	}
 	r.FirstByte = time.Since(start)
-	r.Status = res.StatusCode
-	r.Headers = keepHeaders(res.Header)
-	if res.StatusCode == http.StatusSwitchingProtocols { // after which comes no body, but no end either
-		lift()
-		return e.judge(r, res, nil)
-	}
+	r.Status = a.status
+	r.Headers = a.headers
 	var ended bool
 	var broken error
-	r.Body, r.Truncated, ended, broken = readBody(res.Body)
-	reusable = lift() && ended && unwritten == nil && c.clean(res)
-	return e.judge(r, res, broken)
+	if a.status != http.StatusSwitchingProtocols { // after which comes no body, but no end either
+		r.Body, r.Truncated, ended, broken = readBody(a.body)
+	}
+	// Nothing may be left over that the next exchange would take for its own.
+	reusable = lift() && ended && !a.last && unwritten == nil && c.reader.Buffered() == 0
+	return e.judge(r, &a, broken)
 }
 
 // appendHead appends the request up to the empty line before its body.

@@ -2,15 +2,19 @@ package webhook
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/waybill-dev/waybill/internal/event"
 )
 
 // This file is the HTTP/1.1 client: one goroutine writes the request and reads
@@ -203,9 +207,71 @@ var asPOST = &http.Request{Method: http.MethodPost}
 // maxInformational is how many answers of 1xx may precede the real one.
 const maxInformational = 8
 
+// answer is what came back, up to its body.
+type answer struct {
+	status               int
+	headers              []event.Header // what is kept of them
+	location, retryAfter string
+	body                 io.Reader
+	last                 bool // the connection cannot serve again
+}
+
 // answer reads an answer up to its body.
-func (c *conn) answer() (*http.Response, error) {
+func (c *conn) answer() (answer, error) {
 	c.quota = maxHeaderBytes
+	if _, err := c.reader.Peek(1); err != nil {
+		return answer{}, err
+	}
+	head, _ := c.reader.Peek(c.reader.Buffered()) // what is buffered is there
+	if p, ok := parsePlain(head); ok {
+		_, _ = c.reader.Discard(p.size) // as is this
+		return c.plainAnswer(&p), nil
+	}
+	res, err := c.response()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{
+		status: res.StatusCode, headers: keepHeaders(res.Header), body: res.Body,
+		location: res.Header.Get("Location"), retryAfter: res.Header.Get("Retry-After"),
+		last: res.Close || res.StatusCode == http.StatusSwitchingProtocols,
+	}, nil
+}
+
+func (c *conn) plainAnswer(p *plain) answer {
+	c.quota = 2 * maxReadBody
+	a := answer{status: p.status, body: &counted{c.reader, p.length}}
+	for _, h := range p.headers {
+		switch h.Name {
+		case "Location":
+			a.location = cmp.Or(a.location, h.Value)
+		case "Retry-After":
+			a.retryAfter = cmp.Or(a.retryAfter, h.Value)
+		}
+	}
+	a.headers = boundHeaders(p.headers)
+	return a
+}
+
+// counted is a body of known length.
+type counted struct {
+	from *bufio.Reader
+	left int
+}
+
+func (b *counted) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	if b.left -= n; errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// response reads an answer of any form.
+func (c *conn) response() (*http.Response, error) {
 	for range maxInformational {
 		res, err := http.ReadResponse(c.reader, asPOST)
 		if err != nil && c.quota <= 0 {
@@ -220,10 +286,4 @@ func (c *conn) answer() (*http.Response, error) {
 		}
 	}
 	return nil, errors.New("too many informational answers")
-}
-
-// clean tells whether nothing is left on the connection after an answer whose
-// body was read to its end.
-func (c *conn) clean(res *http.Response) bool {
-	return !res.Close && c.reader.Buffered() == 0
 }
