@@ -24,8 +24,9 @@ const (
 	// queue.
 	pressed = 512
 	maxPace = time.Second
-	// swift is the longest that sends may take on average for the backlog to
-	// be put down to the machine.
+	// swift is the longest that sends may take on average, and that the last
+	// success may lie back, for the backlog to be put down to the machine. A
+	// destination that hangs has shown neither.
 	swift = 50 * time.Millisecond
 	// The machine is short when more than one in saturatedShare goroutines
 	// that could run waited longer than saturatedWait for a processor. Under
@@ -99,7 +100,7 @@ func (e *Engine) pace(ctx context.Context, s *submission) {
 func (s *subscriber) pressed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holding > pressed && !s.failing && s.meanSend < swift
+	return s.holding > pressed && !s.failing && s.meanSend < swift && time.Since(s.lastSuccess) < swift
 }
 
 // relieve lets one publisher go on. The caller holds the mutex.

@@ -64,8 +64,9 @@ type subscriber struct {
 	holding int
 	workers int
 
-	meanSend time.Duration // moving average
-	relief   chan struct{} // see pace
+	meanSend    time.Duration // moving average
+	lastSuccess time.Time
+	relief      chan struct{} // see pace
 
 	fails   int // consecutive
 	failing bool
@@ -319,6 +320,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 func (s *subscriber) noteHealth(ok bool, now time.Time) {
 	if ok {
 		s.fails, s.failing, s.probeAt = 0, false, time.Time{}
+		s.lastSuccess = now
 		return
 	}
 	if s.fails++; s.fails >= failingAfter {
