@@ -207,7 +207,7 @@ func relatedObject(objectType, id string) []byte {
 	path := strings.ReplaceAll(objectType, ".", "/")
 	switch {
 	case strings.HasSuffix(path, "s") && !strings.HasSuffix(path, "ss"):
-	case strings.HasSuffix(path, "y"):
+	case strings.HasSuffix(path, "y") && !strings.ContainsAny(path[max(0, len(path)-2):len(path)-1], "aeiou"):
 		path = path[:len(path)-1] + "ies"
 	case strings.HasSuffix(path, "ss"), strings.HasSuffix(path, "x"):
 		path += "es"
