@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,12 +45,20 @@ nothing that was accepted is lost.`,
 	return cmd
 }
 
+// gcPercent lets the heap, which is small, grow further than Go's default of 100
+// before it is collected: a tenth less processor time a delivery for some ten
+// megabytes. GOGC overrides it.
+const gcPercent = 150
+
 // serve runs a server until it is told to stop or fails.
 func (c *cli) serve(ctx context.Context, cfg config.Config) (err error) {
 	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
 	log := slog.New(c.logHandler(cfg))
 	log.Debug("configuration", "config", cfg)
+	if c.env("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	a, err := app.New(ctx, cfg, app.Options{Log: log, Version: c.version})
 	if err != nil {
 		return fmt.Errorf("start server: %w", err)

@@ -72,7 +72,7 @@ type Options struct {
 	Gone func(ctx context.Context, scope event.Scope, subscription int64) error
 
 	MaxInFlight int           // sends at a time to one subscription; 64
-	MaxQueue    int           // deliveries in memory for one subscription; 8192
+	MaxQueue    int           // deliveries in memory for one subscription; 4096
 	MaxMemory   int64         // bytes of payload in memory for all; 32 MiB
 	MaxWait     time.Duration // in memory or in the log before parking; 30 s
 
@@ -119,7 +119,7 @@ const tick = 100 * time.Millisecond
 // New makes an engine; Start sets it going.
 func New(o Options) *Engine {
 	o.MaxInFlight = orDefault(o.MaxInFlight, 64)
-	o.MaxQueue = orDefault(o.MaxQueue, 8192)
+	o.MaxQueue = orDefault(o.MaxQueue, 4096)
 	o.MaxMemory = orDefault(o.MaxMemory, 32<<20)
 	o.MaxWait = orDefault(o.MaxWait, 30*time.Second)
 	if o.Log == nil {
@@ -401,8 +401,19 @@ const recoveryChunk = 512
 // not settle. A subscriber that is full goes on by its own cursor.
 func (e *Engine) recover() {
 	after := e.lane.Watermark
+	skim := false
 	for after < e.lane.Last {
-		events, err := e.o.Store.EventsAfter(e.sendCtx, store.AfterParams{After: after, UpTo: e.lane.Last, Limit: recoveryChunk, MaxBytes: feedBytes, Undone: true})
+		events, err := e.o.Store.EventsAfter(e.sendCtx, store.AfterParams{
+			After: after, UpTo: e.lane.Last, Limit: recoveryChunk, MaxBytes: feedBytes, Undone: true, Skim: skim,
+		})
+		end := err == nil && len(events) == 0
+		done, taken := 0, 0
+		if err == nil {
+			done, taken, err = e.handBack(events, skim)
+		}
+		if done > 0 {
+			after = events[done-1].Seq
+		}
 		if err != nil {
 			e.o.Log.Error("recovery waits for the store", "error", err)
 			select {
@@ -412,17 +423,42 @@ func (e *Engine) recover() {
 				continue
 			}
 		}
-		if len(events) == 0 {
+		if end {
 			break
 		}
-		for _, ev := range events {
-			for _, r := range ev.Routes {
-				e.subscriber(r.Subscription).offer(ev)
-			}
-		}
-		after = events[len(events)-1].Seq
+		// Where all subscribers go on by themselves, only what is for others
+		// is still looked for.
+		skim = taken == 0
 	}
 	close(e.recovered)
+}
+
+// handBack offers undone events to those of their subscribers that do not go on
+// by a cursor already. It returns how many events are done with, and how many
+// offers that took.
+func (e *Engine) handBack(events []*event.Event, skimmed bool) (done, taken int, err error) {
+	for i, ev := range events {
+		full := ev
+		for _, r := range ev.Routes {
+			s := e.subscriber(r.Subscription)
+			if s.isLagging() {
+				continue
+			}
+			if skimmed && full == ev {
+				found, err := e.o.Store.EventsBySeq(e.sendCtx, ev.Scope, []event.Seq{ev.Seq})
+				if err != nil {
+					return i, taken, err
+				}
+				if len(found) == 0 {
+					break // retention took it meanwhile
+				}
+				full = found[0]
+			}
+			s.offer(full)
+			taken++
+		}
+	}
+	return len(events), taken, nil
 }
 
 // watermark is the highest sequence number below which nothing is undone.

@@ -151,6 +151,31 @@ func TestTakeoverSendsWhatWasUndone(t *testing.T) {
 	f.await(1)
 }
 
+func TestRecoveryFindsTheFewAmongTheMany(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	closed := make(chan struct{})
+	f.subscribe(1, until(closed), retry.None())
+	f.subscribe(2, until(closed), retry.None())
+	f.subs[1].Types = []string{"rare"}
+	old, _ := f.start(engine.Options{MaxQueue: 64, MaxInFlight: 4})
+	events := f.publish(old, 2500)
+	rare, err := old.Publish(t.Context(), engine.Publish{Scope: scope, Drafts: []*event.Draft{{Type: "rare", Object: []byte(`{}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events = append(append(events, rare...), f.publish(old, 500)...)
+
+	f.mu.Lock()
+	f.plays["https://example.com/1"] = accept
+	f.plays["https://example.com/2"] = accept
+	f.mu.Unlock()
+	f.start(engine.Options{MaxQueue: 64})
+	f.await(len(events) + 1)
+	f.once(1, events)
+	f.once(2, rare)
+}
+
 func TestStoreOutageLosesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

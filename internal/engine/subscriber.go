@@ -109,7 +109,6 @@ func (s *subscriber) configure(spec *event.Subscription) {
 	s.spec, s.tgt, s.unusable = spec, tgt, unusable
 	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
 	if spec.Status == event.Deleted {
-		// Whatever still waits, however far in the future, is closed now.
 		s.noteDue(time.Now())
 	}
 }
@@ -154,6 +153,12 @@ func (s *subscriber) offer(ev *event.Event) {
 	s.spawn()
 }
 
+func (s *subscriber) isLagging() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lagging
+}
+
 // expect notes that a row was written to the retry table, due at t.
 func (s *subscriber) expect(t time.Time) {
 	s.mu.Lock()
@@ -162,6 +167,11 @@ func (s *subscriber) expect(t time.Time) {
 }
 
 func (s *subscriber) noteDue(t time.Time) {
+	if s.spec.Status == event.Deleted {
+		// Whatever still waits is closed now, however far in the future it is
+		// due, and also if a try that was under way has just put it there.
+		t = time.Now()
+	}
 	if s.retryDue.IsZero() || t.Before(s.retryDue) {
 		s.retryDue = t
 	}

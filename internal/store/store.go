@@ -193,6 +193,8 @@ type AfterParams struct {
 	After, UpTo event.Seq
 	Limit       int
 	MaxBytes    int // stop after this many bytes of payload; 0 is no bound
+	// Skim leaves the payloads out.
+	Skim bool
 	// Undone leaves of each event's Routes only those to be dispatched that
 	// are neither attempted nor in the retry table; an event may then have
 	// none. Without it Routes are as accepted.

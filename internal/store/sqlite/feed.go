@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -56,8 +57,12 @@ func queryBounded(ctx context.Context, q querier, maxBytes int, query string, ar
 
 // EventsAfter reads a stretch of the log.
 func (db *DB) EventsAfter(ctx context.Context, p store.AfterParams) (events []*event.Event, err error) {
+	columns := eventColumns
+	if p.Skim {
+		columns = strings.Replace(columns, "payload", "x''", 1)
+	}
 	err = db.view(ctx, func(q querier) error {
-		events, err = queryBounded(ctx, q, p.MaxBytes, "SELECT "+eventColumns+" FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", int64(p.After), int64(p.UpTo), p.Limit)
+		events, err = queryBounded(ctx, q, p.MaxBytes, "SELECT "+columns+" FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", int64(p.After), int64(p.UpTo), p.Limit)
 		if err != nil || !p.Undone || len(events) == 0 {
 			return err
 		}
