@@ -46,7 +46,7 @@ nothing that was accepted is lost.`,
 }
 
 // gcPercent lets the heap, which is small, grow further than Go's default of 100
-// before it is collected: a tenth less processor time a delivery for some ten
+// before it is collected: some percent less processor time a delivery for some ten
 // megabytes. GOGC overrides it.
 const gcPercent = 150
 
