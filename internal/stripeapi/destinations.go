@@ -1,9 +1,11 @@
 package stripeapi
 
 import (
+	"context"
 	"slices"
 	"strings"
 
+	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/destination"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
@@ -215,21 +217,18 @@ func (c *call) deleteDestination() ([]byte, error) {
 }
 
 func (c *call) disableDestination() ([]byte, error) {
-	if err := c.readJSON(fields{}); err != nil {
-		return nil, err
-	}
-	d, err := c.api.destinations.Disable(c.r.Context(), c.caller, c.arg)
-	if err != nil {
-		return nil, err
-	}
-	return c.encodeDestination(d, shown{})
+	return c.switchDestination(c.api.destinations.Disable)
 }
 
 func (c *call) enableDestination() ([]byte, error) {
+	return c.switchDestination(c.api.destinations.Enable)
+}
+
+func (c *call) switchDestination(verb func(context.Context, account.Caller, string) (*destination.Destination, error)) ([]byte, error) {
 	if err := c.readJSON(fields{}); err != nil {
 		return nil, err
 	}
-	d, err := c.api.destinations.Enable(c.r.Context(), c.caller, c.arg)
+	d, err := verb(c.r.Context(), c.caller, c.arg)
 	if err != nil {
 		return nil, err
 	}

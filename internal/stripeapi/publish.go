@@ -41,7 +41,6 @@ func (c *call) publish(ctx context.Context) error {
 		c.api.release(b, false)
 		return err
 	}
-	c.api.accepted(len(events))
 	b.out = appendPublished(b.out[:0], events, d.batch)
 	c.write(http.StatusOK, b.out)
 	c.api.release(b, true)

@@ -209,8 +209,7 @@ func TestPublishHashesWhatWasSentWithAnID(t *testing.T) {
 
 func TestPublishAnswersWithTheEvents(t *testing.T) {
 	t.Parallel()
-	accepted := 0
-	h := newHouse(t, func(o *stripeapi.Options) { o.Accepted = func(n int) { accepted += n } })
+	h := newHouse(t)
 	a := h.post("/v2/core/events", customer).ok()
 	if a.text("object") != "event" || a.text("api_version") != apiVersion || a.at("pending_webhooks") != 0.0 ||
 		!strings.HasPrefix(a.text("id"), "evt_test_") || a.text("data", "object", "id") != "cus_1" {
@@ -229,9 +228,6 @@ func TestPublishAnswersWithTheEvents(t *testing.T) {
 	}
 	if got := h.post("/v2/core/events", `{"events":[`+customer+`]}`).ok().data(); len(got) != 1 {
 		t.Errorf("a batch of one: %v", got)
-	}
-	if accepted != 5 {
-		t.Errorf("accepted %d, want 5", accepted)
 	}
 	live := h.live().post("/v2/core/events", customer).ok()
 	if fmt.Sprint(live.at("livemode")) != "true" || strings.Contains(live.text("id"), "test") {

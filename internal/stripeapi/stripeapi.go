@@ -77,8 +77,6 @@ type Options struct {
 	MaxEvent, MaxRequest int
 	Now                  func() time.Time // nil is time.Now
 	Log                  *slog.Logger     // nil is slog.Default
-	// Accepted, if set, is told how many events each publish request made.
-	Accepted func(n int)
 }
 
 // The limits where Options has none.
@@ -98,7 +96,6 @@ type api struct {
 	maxRequest   int
 	now          func() time.Time
 	log          *slog.Logger
-	accepted     func(n int)
 	buffers      sync.Pool // of *buffers
 	admission    *semaphore.Weighted
 }
@@ -108,7 +105,7 @@ func New(o Options) http.Handler {
 	a := &api{
 		accounts: o.Accounts, destinations: o.Destinations, journal: o.Journal,
 		cursors: cursors{o.CursorKey}, maxEvent: o.MaxEvent, maxRequest: o.MaxRequest,
-		now: o.Now, log: o.Log, accepted: o.Accepted,
+		now: o.Now, log: o.Log,
 	}
 	if a.maxEvent <= 0 {
 		a.maxEvent = defaultMaxEvent
@@ -121,9 +118,6 @@ func New(o Options) http.Handler {
 	}
 	if a.log == nil {
 		a.log = slog.Default()
-	}
-	if a.accepted == nil {
-		a.accepted = func(int) {}
 	}
 	a.admission = semaphore.NewWeighted(admitted)
 	a.buffers.New = func() any { return new(buffers) }

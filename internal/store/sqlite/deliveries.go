@@ -80,7 +80,7 @@ func (db *DB) ListDeliveries(ctx context.Context, p store.ListDeliveries) (store
 			if err != nil {
 				return err
 			}
-			heads, err := queryHeads(ctx, q, p, created, seqs)
+			heads, err := queryHeads(ctx, q, p.Scope, created, seqs)
 			if err != nil {
 				return err
 			}
@@ -185,9 +185,9 @@ func (c *candidates) next(ctx context.Context, q querier) (seqs []event.Seq, don
 }
 
 // queryHeads reads events, newest first.
-func queryHeads(ctx context.Context, q querier, p store.ListDeliveries, created span, seqs []event.Seq) ([]head, error) {
+func queryHeads(ctx context.Context, q querier, scope event.Scope, created span, seqs []event.Seq) ([]head, error) {
 	rows, err := q.QueryContext(ctx, headsQuery,
-		jsonList(seqs), int64(p.Scope), created.from, created.to)
+		jsonList(seqs), int64(scope), created.from, created.to)
 	if err != nil {
 		return nil, err
 	}
@@ -349,7 +349,7 @@ func queryWaiting(ctx context.Context, q querier, scope event.Scope, seqs string
 // DeliveriesOf derives all deliveries of some events.
 func (db *DB) DeliveriesOf(ctx context.Context, scope event.Scope, seqs []event.Seq) (found []*event.Delivery, err error) {
 	err = db.view(ctx, func(q querier) error {
-		heads, err := queryHeads(ctx, q, store.ListDeliveries{Scope: scope}, newSpan(time.Time{}, time.Time{}), seqs)
+		heads, err := queryHeads(ctx, q, scope, newSpan(time.Time{}, time.Time{}), seqs)
 		if err != nil {
 			return err
 		}
@@ -365,7 +365,7 @@ func (db *DB) DeliveriesOf(ctx context.Context, scope event.Scope, seqs []event.
 // Attempts returns the attempts of one delivery.
 func (db *DB) Attempts(ctx context.Context, scope event.Scope, seq event.Seq, subscription int64) (attempts []*event.Attempt, err error) {
 	err = db.view(ctx, func(q querier) error {
-		heads, err := queryHeads(ctx, q, store.ListDeliveries{Scope: scope, Subscription: subscription}, newSpan(time.Time{}, time.Time{}), []event.Seq{seq})
+		heads, err := queryHeads(ctx, q, scope, newSpan(time.Time{}, time.Time{}), []event.Seq{seq})
 		if err != nil {
 			return err
 		}
