@@ -30,6 +30,7 @@ run: build ## Build, then run the demo (ARGS="-flag …" is passed on)
 
 .PHONY: test
 test: ## Run every test under the race detector (PKG=./internal/event/... for some)
+	@scripts/need-aws
 	@$(RACE) -timeout 14m $(PKG)
 
 .PHONY: lint

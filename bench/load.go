@@ -234,13 +234,17 @@ func window(ctx context.Context, d time.Duration, r *receiver, cpu func() time.D
 	n, c, t, busy := r.received.Load(), cpu(), time.Now(), others()
 	pause(ctx, d)
 	got, used, took := r.received.Load()-n, cpu()-c, time.Since(t)
-	if busy = others() - busy; busy > took/10 {
-		fmt.Fprintf(os.Stderr, "bench: other programs used %.0f %% of a core meanwhile; measure again on a quiet machine\n", 100*busy.Seconds()/took.Seconds())
-	}
+	warnBusy(others()-busy, took)
 	if got == 0 {
 		return measured{}
 	}
 	return measured{rate: float64(got) / took.Seconds(), cpu: float64(used.Microseconds()) / float64(got)}
+}
+
+func warnBusy(busy, took time.Duration) {
+	if busy > took/10 {
+		fmt.Fprintf(os.Stderr, "bench: other programs used %.0f %% of a core meanwhile; measure again on a quiet machine\n", 100*busy.Seconds()/took.Seconds())
+	}
 }
 
 func publishRate(ctx context.Context, s settings, r *receiver, srv *server, batch int) measured {

@@ -43,7 +43,7 @@ func main() {
 	flag.DurationVar(&s.latencyFor, "latency", 20*time.Second, "length of a latency measurement at 50/s")
 	flag.IntVar(&s.undelivered, "undelivered", 100_000, "events waiting at the kill")
 	flag.BoolVar(&s.isolation, "isolation", false, "measure isolation instead")
-	flag.StringVar(&s.only, "only", "", "one of: single, batch, latency, restart")
+	flag.StringVar(&s.only, "only", "", "one of: single, batch, bus, latency, restart")
 	flag.Parse()
 	if *quick {
 		s.window, s.latencyFor = 3*time.Second, 5*time.Second
@@ -93,6 +93,11 @@ func benchmark(ctx context.Context, s settings) error {
 			return err
 		}
 	}
+	if want("bus") {
+		if err := busRates(ctx, s, r, bare, &rep); err != nil {
+			return err
+		}
+	}
 	if want("latency") {
 		bareLatency := bareAt50(ctx, s, r)
 		if err := withServer(ctx, s, r, func(srv *server) error {
@@ -109,7 +114,9 @@ func benchmark(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	rep.bound("peak RSS", fmt.Sprintf("%.0f MB", float64(peak)/1e6), float64(peak)/1e6, 100, "MB")
+	if peak > 0 {
+		rep.bound("peak RSS", fmt.Sprintf("%.0f MB", float64(peak)/1e6), float64(peak)/1e6, 100, "MB")
+	}
 	rep.print()
 	return ctx.Err()
 }

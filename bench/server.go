@@ -35,7 +35,8 @@ func startServer(ctx context.Context, s settings, dir string) (*server, error) {
 	}
 	srv := &server{url: "http://" + addr, dir: dir, http: &http.Client{Timeout: 30 * time.Second}}
 	srv.cmd = exec.CommandContext(ctx, s.binary, "serve", "--data", dir, "--listen", addr, "--dev", "--log-level", "warn") //nolint:gosec // the operator names the binary
-	srv.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+testKey, "WAYBILL_BOOTSTRAP_LIVE_KEY=sk_live_benchbenchbenchbench")
+	srv.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+testKey, "WAYBILL_BOOTSTRAP_LIVE_KEY=sk_live_benchbenchbenchbench",
+		"WAYBILL_BOOTSTRAP_AWS_KEY="+awsKeyID+":"+awsSecret)
 	srv.cmd.Stderr = os.Stderr
 	if err := srv.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
@@ -144,6 +145,16 @@ func (srv *server) status(field string) int64 {
 
 // withServer runs fn against a fresh server with one destination.
 func withServer(ctx context.Context, s settings, r *receiver, fn func(*server) error) error {
+	return withFreshServer(ctx, s, func(srv *server) error {
+		if err := srv.destination(ctx, r.url+"/hook"); err != nil {
+			return err
+		}
+		return fn(srv)
+	})
+}
+
+// withFreshServer runs fn against a server that has nothing yet.
+func withFreshServer(ctx context.Context, s settings, fn func(*server) error) error {
 	dir, err := os.MkdirTemp(s.dataDir, "waybill-bench-")
 	if err != nil {
 		return err
@@ -154,9 +165,6 @@ func withServer(ctx context.Context, s settings, r *receiver, fn func(*server) e
 		return err
 	}
 	defer srv.stop()
-	if err := srv.destination(ctx, r.url+"/hook"); err != nil {
-		return err
-	}
 	return fn(srv)
 }
 

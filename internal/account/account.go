@@ -6,8 +6,8 @@
 // chosen by people, so there is nothing to guess that a slow hash would have
 // to slow down, and every request pays for the hash.
 //
-// Authenticate answers from memory for a short while, so a change made by
-// another process takes up to positiveTTL to be noticed. When the store cannot
+// Authenticate answers from memory for a short while, so a change
+// made by another process takes up to positiveTTL to be noticed. When the store cannot
 // be read and memory does not answer, callers get fault.Unavailable: nobody is
 // let in, and nobody is told that a good key is bad.
 package account
@@ -22,6 +22,7 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
+	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -31,8 +32,9 @@ const DefaultName = "default"
 // maxName is the longest account name, in characters.
 const maxName = 256
 
-// Store is the part of store.Registry that accounts need.
+// Store is the part of the store that accounts need.
 type Store interface {
+	store.AWSKeys
 	CreateAccount(ctx context.Context, p *store.CreateAccount) error
 	Accounts(ctx context.Context) ([]store.Account, error)
 	KeyOwner(ctx context.Context, hash [32]byte) (store.APIKey, store.Account, error)
@@ -41,6 +43,12 @@ type Store interface {
 // Options is what a Service is made of.
 type Options struct {
 	Store Store
+	// Key seals the secrets of access keys. Without it the verbs for those
+	// return an error.
+	Key seal.Key
+	// FirstAWSID is the 12-digit AWS account id that Bootstrap gives the first
+	// account; "" lets the store draw one.
+	FirstAWSID string
 	// DefaultAPIVersion labels the snapshots of accounts that have no version
 	// of their own.
 	DefaultAPIVersion string
@@ -50,15 +58,19 @@ type Options struct {
 // Service owns all accounts of an installation. It is safe for concurrent use.
 type Service struct {
 	store      Store
+	key        seal.Key
+	firstAWSID string
 	apiVersion string
 	now        func() time.Time
-	known      positives
+	known      positives[Caller]
 	unknown    negatives
+	awsKnown   positives[awsOwner]
+	awsUnknown negatives
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, apiVersion: o.DefaultAPIVersion, now: o.Now}
+	s := &Service{store: o.Store, key: o.Key, firstAWSID: o.FirstAWSID, apiVersion: o.DefaultAPIVersion, now: o.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -73,9 +85,9 @@ type Created struct {
 }
 
 // Bootstrap creates the account DefaultName, with the keys given or generated
-// for "", if there is no account yet. It returns nil if there is one; keys that
-// are given then must be known already, else it returns a fault: whoever
-// configured them expects them to work.
+// for "", if there is no account yet. It returns nil if there is one; keys (and
+// an AWS account id) that are given then must be known already, else it returns
+// a fault: whoever configured them expects them to work.
 func (s *Service) Bootstrap(ctx context.Context, testKey, liveKey string) (*Created, error) {
 	accounts, err := s.List(ctx)
 	if err != nil {
@@ -91,7 +103,10 @@ func (s *Service) Bootstrap(ctx context.Context, testKey, liveKey string) (*Crea
 	if err := s.mustKnow(ctx, "test_key", testKey, false); err != nil {
 		return nil, err
 	}
-	return nil, s.mustKnow(ctx, "live_key", liveKey, true)
+	if err := s.mustKnow(ctx, "live_key", liveKey, true); err != nil {
+		return nil, err
+	}
+	return nil, s.mustKnowAWSID(ctx)
 }
 
 // mustKnow returns a fault if the key is given and belongs to no account.
@@ -143,9 +158,16 @@ func (s *Service) create(ctx context.Context, name, testKey, liveKey string, onl
 	if err := checkKey("live_key", liveKey, true); err != nil {
 		return nil, err
 	}
+	awsID := ""
+	if onlyFirst {
+		awsID = s.firstAWSID
+	}
+	if awsID != "" && !isAWSID(awsID) {
+		return nil, fault.Invalidf("bootstrap_aws_account_id", "An AWS account id has 12 digits. Give one like 123456789012, or none to have one drawn.")
+	}
 	now := s.now().UTC().Truncate(time.Millisecond)
 	p := &store.CreateAccount{
-		Account: store.Account{ID: event.NewID("acct_", 16), Name: name, Created: now},
+		Account: store.Account{ID: event.NewID("acct_", 16), Name: name, AWSID: awsID, Created: now},
 		Keys: []store.APIKey{
 			{Hash: hashKey(testKey), Hint: hint(testKey), Created: now},
 			{Hash: hashKey(liveKey), Hint: hint(liveKey), Created: now, Live: true},
@@ -158,6 +180,35 @@ func (s *Service) create(ctx context.Context, name, testKey, liveKey string, onl
 	// Someone may have tried the keys before they were good.
 	s.unknown.clear()
 	return &Created{Account: p.Account, TestKey: testKey, LiveKey: liveKey}, nil
+}
+
+// Find returns the account with this id, acct_… or the 12 digits that AWS's
+// protocols know it by. "" is the only account there is. Its error is a fault
+// if that is none, or not one.
+func (s *Service) Find(ctx context.Context, id string) (store.Account, error) {
+	accounts, err := s.List(ctx)
+	if err != nil {
+		return store.Account{}, err
+	}
+	if id == "" {
+		switch len(accounts) {
+		case 0:
+			return store.Account{}, fault.NotFoundf("There is no account yet. The first start of `waybill serve` makes one.")
+		case 1:
+			return accounts[0], nil
+		}
+		ids := make([]string, len(accounts))
+		for i := range accounts {
+			ids[i] = accounts[i].ID + " (" + accounts[i].Name + ")"
+		}
+		return store.Account{}, fault.Invalidf("account", "There are several accounts. Say which: %s.", strings.Join(ids, ", "))
+	}
+	for i := range accounts {
+		if accounts[i].ID == id || accounts[i].AWSID == id {
+			return accounts[i], nil
+		}
+	}
+	return store.Account{}, fault.NotFoundf("There is no account %s. Give an id such as acct_… or the 12 digits of its AWS account id.", id)
 }
 
 // List returns all accounts, oldest first.

@@ -73,56 +73,57 @@ func unknownKey() error {
 	return unauthorized("The API key is not known. Check that it is complete and that it belongs to this installation.")
 }
 
-// positives remembers good keys by their hash. Readers take no lock: the map
-// is copied to add a key, which happens once per key, and renewing one only
-// moves its time.
-type positives struct {
+// positives remembers by their hash what good keys stand for. Readers take no
+// lock: the map is copied to add a key, which happens once per key, and
+// renewing one only moves its time.
+type positives[T comparable] struct {
 	mu  sync.Mutex // held by writers
-	set atomic.Pointer[map[[32]byte]*positive]
+	set atomic.Pointer[map[[32]byte]*positive[T]]
 }
 
-type positive struct {
-	caller Caller
-	until  atomic.Int64 // Unix nanoseconds
+type positive[T comparable] struct {
+	owner T
+	until atomic.Int64 // Unix nanoseconds
 }
 
-func (p *positives) load() map[[32]byte]*positive {
+func (p *positives[T]) load() map[[32]byte]*positive[T] {
 	if set := p.set.Load(); set != nil {
 		return *set
 	}
 	return nil
 }
 
-func (p *positives) get(hash [32]byte, now time.Time) (Caller, bool) {
+func (p *positives[T]) get(hash [32]byte, now time.Time) (T, bool) {
 	one := p.load()[hash]
 	if one == nil {
-		return Caller{}, false
+		var none T
+		return none, false
 	}
 	// Bounded above too: a clock set back must not make a key good for longer.
 	left := time.Duration(one.until.Load() - now.UnixNano())
-	return one.caller, left > 0 && left <= positiveTTL
+	return one.owner, left > 0 && left <= positiveTTL
 }
 
-func (p *positives) put(hash [32]byte, caller Caller, now time.Time) {
+func (p *positives[T]) put(hash [32]byte, owner T, now time.Time) {
 	until := now.Add(positiveTTL).UnixNano()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.load()
-	if one := old[hash]; one != nil && one.caller == caller {
+	if one := old[hash]; one != nil && one.owner == owner {
 		one.until.Store(until)
 		return
 	}
 	set := maps.Clone(old)
 	if set == nil || len(set) >= maxPositives {
-		set = make(map[[32]byte]*positive) // those in use are back with their next request
+		set = make(map[[32]byte]*positive[T]) // those in use are back with their next request
 	}
-	one := &positive{caller: caller}
+	one := &positive[T]{owner: owner}
 	one.until.Store(until)
 	set[hash] = one
 	p.set.Store(&set)
 }
 
-func (p *positives) drop(hash [32]byte) {
+func (p *positives[T]) drop(hash [32]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.load()[hash] == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,8 @@ type countingStore struct {
 	asked   int
 	err     error
 	created *store.CreateAccount
+	aws     []store.AWSKey
+	owners  map[int64]store.Account
 }
 
 func (s *countingStore) CreateAccount(_ context.Context, p *store.CreateAccount) error {
@@ -32,6 +36,13 @@ func (s *countingStore) CreateAccount(_ context.Context, p *store.CreateAccount)
 		return s.err
 	}
 	p.Account.Number = 7
+	if p.Account.AWSID == "" {
+		p.Account.AWSID = "000000000007"
+	}
+	if s.owners == nil {
+		s.owners = make(map[int64]store.Account)
+	}
+	s.owners[7] = p.Account
 	if s.keys == nil {
 		s.keys = make(map[[32]byte]store.Account)
 	}
@@ -42,7 +53,71 @@ func (s *countingStore) CreateAccount(_ context.Context, p *store.CreateAccount)
 	return nil
 }
 
-func (s *countingStore) Accounts(context.Context) ([]store.Account, error) { return nil, s.err }
+func (s *countingStore) Accounts(context.Context) ([]store.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.owners), func(a, b store.Account) int { return int(a.Number - b.Number) }), s.err
+}
+
+func (s *countingStore) CreateAWSKey(_ context.Context, k *store.AWSKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.aws {
+		if known.ID == k.ID {
+			return fmt.Errorf("insert key: %w", store.ErrExists)
+		}
+	}
+	s.aws = append(s.aws, *k)
+	return s.err
+}
+
+func (s *countingStore) AWSKeyOwner(_ context.Context, id string) (store.AWSKey, store.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if s.err != nil {
+		return store.AWSKey{}, store.Account{}, s.err
+	}
+	for _, known := range s.aws {
+		if known.ID == id {
+			return known, s.owners[known.Account], nil
+		}
+	}
+	return store.AWSKey{}, store.Account{}, fmt.Errorf("find key: %w", store.ErrNotFound)
+}
+
+func (s *countingStore) AWSKeysOf(_ context.Context, number int64) (list []store.AWSKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.aws {
+		if known.Account == number {
+			list = append(list, known)
+		}
+	}
+	return list, s.err
+}
+
+func (s *countingStore) DeleteAWSKey(_ context.Context, number int64, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.aws)
+	s.aws = slices.DeleteFunc(s.aws, func(k store.AWSKey) bool { return k.ID == id && k.Account == number })
+	if len(s.aws) == n {
+		return fmt.Errorf("delete key: %w", store.ErrNotFound)
+	}
+	return s.err
+}
+
+func (s *countingStore) AccountByAWSID(_ context.Context, id string) (store.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, owner := range s.owners {
+		if owner.AWSID == id {
+			return owner, nil
+		}
+	}
+	return store.Account{}, fmt.Errorf("find account: %w", store.ErrNotFound)
+}
 
 func (s *countingStore) KeyOwner(_ context.Context, hash [32]byte) (store.APIKey, store.Account, error) {
 	s.mu.Lock()

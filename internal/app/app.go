@@ -22,15 +22,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/awsapi"
+	"github.com/waybill-dev/waybill/internal/bus"
 	"github.com/waybill-dev/waybill/internal/config"
 	"github.com/waybill-dev/waybill/internal/destination"
 	"github.com/waybill-dev/waybill/internal/engine"
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/journal"
 	"github.com/waybill-dev/waybill/internal/netguard"
+	"github.com/waybill-dev/waybill/internal/queue"
 	"github.com/waybill-dev/waybill/internal/retry"
 	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/store/sqlite"
 	"github.com/waybill-dev/waybill/internal/stripeapi"
+	"github.com/waybill-dev/waybill/internal/target/apidestination"
 	"github.com/waybill-dev/waybill/internal/target/webhook"
 )
 
@@ -50,6 +55,15 @@ type App struct {
 	store    *sqlite.DB
 	webhooks *webhook.Client
 	engine   *engine.Engine
+
+	apiDestinations *apidestination.Client
+
+	destinations *destination.Service
+	buses        *bus.Service
+	queues       *queue.Service
+	loops        sync.WaitGroup // what keeps house
+	endLoops     context.CancelFunc
+
 	created  *account.Created
 	registry *prometheus.Registry
 	server   *http.Server
@@ -96,23 +110,63 @@ func (a *App) open(ctx context.Context) error {
 		return fmt.Errorf("allow_network: %w", err)
 	}
 	guard := netguard.Policy{AllowPrivate: a.cfg.Dev, Allow: allow}
-	accounts := account.New(account.Options{Store: a.store, DefaultAPIVersion: a.cfg.APIVersion})
+	accounts := account.New(account.Options{
+		Store: a.store, Key: key, FirstAWSID: a.cfg.BootstrapAWSAccountID, DefaultAPIVersion: a.cfg.APIVersion,
+	})
 	if a.created, err = accounts.Bootstrap(ctx, string(a.cfg.BootstrapTestKey), string(a.cfg.BootstrapLiveKey)); err != nil {
 		return err
 	}
-	destinations := destination.New(destination.Options{Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev)})
+	if err := accounts.BootstrapAWSKey(ctx, string(a.cfg.BootstrapAWSKey)); err != nil {
+		return err
+	}
+	a.buses = bus.New(bus.Options{Store: a.store, Key: key, SourceExpiry: a.cfg.SourceExpiry, AllowHTTP: a.cfg.Dev, Log: a.log})
+	a.queues = queue.New(queue.Options{Store: a.store, Log: a.log})
+	a.destinations = destination.New(destination.Options{
+		Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev), Sources: a.buses, Partner: a.cfg.PartnerName,
+	})
 	a.webhooks = webhook.New(webhook.Options{Guard: guard, Timeout: a.cfg.DeliveryTimeout})
+	//nolint:contextcheck // who sends asks with a time-out of the buses' own
+	a.apiDestinations = apidestination.New(apidestination.Options{Guard: guard, Resolve: func(scope event.Scope, arn string) (apidestination.Endpoint, error) {
+		e, err := a.buses.APIDestination(scope, arn)
+		return apidestination.Endpoint(e), err
+	}})
+	a.buses.SetAuthorizer(func(ctx context.Context, e bus.Endpoint) (bool, error) {
+		return a.apiDestinations.Authorize(ctx, apidestination.Endpoint(e))
+	})
+	insides, busPuts := insideTargets(a.queues, a.buses).Opener, busTargets(a.buses).Opener
 	a.engine = engine.New(engine.Options{
-		Store: a.store, Load: destinations.Load, Open: a.webhooks.Open, Gone: destinations.DisableGone,
+		Store: a.store, Load: load(a.destinations, a.buses, a.queues),
+		Open: openers{
+			event.TargetWebhook: a.webhooks.Open,
+			event.TargetBus:     busPuts, event.TargetEventSource: busPuts,
+			event.TargetQueue: insides, event.TargetLog: insides, event.TargetArchive: insides, event.TargetUnsupported: insides,
+			event.TargetAPIDestination: a.apiDestinations.Open,
+		}.open,
+		Gone: a.destinations.DisableGone,
+		DeadLetter: func(q event.Queue, body []byte, attributes []event.Attribute) (event.Deposit, error) {
+			return a.queues.Deposit(q.Scope, q.ARN, "", "", body, attributes)
+		},
+		Deposited: func(d *event.Deposit) {
+			if d.Kind == event.IntoQueue {
+				a.queues.Arrived(d.Into)
+			}
+		},
 		MaxInFlight: a.cfg.MaxInFlight, Log: a.log, Metrics: engine.NewMetrics(a.registry),
 	})
-	destinations.SetEngine(a.engine)
-	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: destinations, Engine: a.engine})
+	a.destinations.SetEngine(a.engine)
+	a.buses.SetEngine(a.engine)
+	a.buses.SetSourceHook(func(ctx context.Context, _, _, _ string) {
+		if err := a.destinations.FollowSources(ctx); err != nil {
+			a.log.Error("a destination does not follow its event source yet; it will within a minute", "error", err)
+		}
+	})
+	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: a.destinations, Engine: a.engine})
+	aws := awsapi.New(awsapi.Options{Accounts: accounts, Buses: a.buses, Queues: a.queues, Log: a.log})
 	a.server = &http.Server{
 		Handler: a.handler(stripeapi.New(stripeapi.Options{
-			Accounts: accounts, Destinations: destinations, Journal: events,
+			Accounts: accounts, Destinations: a.destinations, Journal: events,
 			CursorKey: key.PageTokens(), Log: a.log,
-		})),
+		}), aws),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		IdleTimeout:       120 * time.Second,
@@ -166,10 +220,18 @@ func (a *App) Start(ctx context.Context) error {
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	if err := a.queues.Start(ctx); err != nil {
+		return err
+	}
 	if err := a.engine.Start(ctx); err != nil {
+		a.queues.Stop()
 		return err
 	}
 	a.started = true
+	ctx, a.endLoops = context.WithCancel(context.WithoutCancel(ctx))
+	for _, loop := range []func(context.Context){a.keepHouse, a.buses.RunReplays, a.buses.RunSchedules, a.buses.RunConnections} {
+		a.loops.Go(func() { loop(ctx) })
+	}
 	go func() {
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("serve: %w", err))
@@ -210,9 +272,12 @@ func (a *App) Stop(ctx context.Context) error {
 func (a *App) shutdown(ctx context.Context) error {
 	var errs []error
 	if a.started {
+		a.queues.Stop() // which ends the long polls that Shutdown would wait for
 		if err := a.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop serving: %w", err), a.server.Close())
 		}
+		a.endLoops()
+		a.loops.Wait()
 		errs = append(errs, a.engine.Stop(ctx))
 	} else if a.listener != nil {
 		errs = append(errs, a.listener.Close())
@@ -224,6 +289,9 @@ func (a *App) close() error {
 	var errs []error
 	if a.webhooks != nil {
 		a.webhooks.Close()
+	}
+	if a.apiDestinations != nil {
+		a.apiDestinations.Close()
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -30,13 +30,6 @@ const (
 // at least once. WAYBILL_CRASH_KILLS sets the number of kills.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	kills := 20
-	if text := os.Getenv("WAYBILL_CRASH_KILLS"); text != "" {
-		var err error
-		if kills, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
 	c := newCrash(t)
 	c.start()
 	c.createDestination()
@@ -45,7 +38,7 @@ func TestCrash(t *testing.T) {
 	for i := range 8 {
 		publishers.Go(func() { c.publish(ctx, 1+9*(i%2)) })
 	}
-	for range kills {
+	for range crashKills(t) {
 		wait(ctx, time.Duration(30+rand.IntN(250))*time.Millisecond)
 		c.kill()
 		c.start()
@@ -56,6 +49,20 @@ func TestCrash(t *testing.T) {
 	c.kill() // once more, with everything that was accepted last
 	c.start()
 	c.awaitAll()
+}
+
+// crashKills is how many kills a test is to survive.
+func crashKills(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("WAYBILL_CRASH_KILLS")
+	if text == "" {
+		return 20
+	}
+	kills, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kills
 }
 
 // crash is a server that is killed and started, and what it promised.
@@ -108,7 +115,8 @@ func newCrash(t *testing.T) *crash {
 func (c *crash) start() {
 	c.t.Helper()
 	c.cmd = exec.CommandContext(context.Background(), c.binary, "serve", "--data", c.dir, "--listen", c.address, "--dev", "--log-level", "error") //nolint:gosec // and runs it
-	c.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+crashTestKey, "WAYBILL_BOOTSTRAP_LIVE_KEY="+crashLiveKey)
+	c.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+crashTestKey, "WAYBILL_BOOTSTRAP_LIVE_KEY="+crashLiveKey,
+		"WAYBILL_BOOTSTRAP_AWS_KEY="+crashAWSKeyID+":"+crashAWSSecret)
 	var stderr bytes.Buffer
 	c.cmd.Stderr = &stderr
 	if err := c.cmd.Start(); err != nil {

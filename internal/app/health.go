@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/waybill-dev/waybill/internal/awsapi"
 )
 
 // stallLimit is how long a due delivery may wait, with a worker to be had for
@@ -18,12 +20,16 @@ import (
 const stallLimit = 30 * time.Second
 
 // handler adds to the API what operators ask for.
-func (a *App) handler(api http.Handler) http.Handler {
+func (a *App) handler(api, aws http.Handler) http.Handler {
 	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
 		if strings.HasPrefix(path, "/v2/") || strings.HasPrefix(path, "/v1/") {
 			api.ServeHTTP(w, r)
+			return
+		}
+		if awsapi.Claims(r) {
+			aws.ServeHTTP(w, r)
 			return
 		}
 		switch path {

@@ -1,6 +1,6 @@
 // Package cli owns the command line: `waybill serve` and `waybill demo` run a
 // server, the other verbs are clients of a running one and know only its HTTP
-// API (`accounts create` excepted, which opens the data folder: without an
+// API (`accounts` and `keys` excepted, which open the data folder: without an
 // account there is no key to call with).
 //
 // A verb prints tables for people, or with --json what the API answered. What
@@ -100,8 +100,9 @@ Send an event:   waybill trigger payment_intent.succeeded`,
 	root.PersistentFlags().StringVar(&c.server, "server", "", "server to talk to (default $WAYBILL_URL or "+defaultServer+")")
 	root.PersistentFlags().StringVar(&c.apiKey, "api-key", "", "secret key sk_… (default $WAYBILL_API_KEY, which others cannot read)")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(c.serveCommand(), c.demoCommand(), c.accountsCommand(),
-		c.triggerCommand(), c.eventsCommand(), c.destinationsCommand(), c.deliveriesCommand())
+	root.AddCommand(c.serveCommand(), c.demoCommand(), c.accountsCommand(), c.keysCommand(),
+		c.triggerCommand(), c.eventsCommand(), c.destinationsCommand(), c.deliveriesCommand(),
+		c.patternCommand(), c.applyCommand())
 	return root
 }
 

@@ -26,8 +26,8 @@ type client struct {
 	http      *http.Client
 }
 
-// client returns the client that the global flags and the environment describe.
-func (c *cli) client() (*client, error) {
+// address is the server that the global flags and the environment name.
+func (c *cli) address() (string, error) {
 	base, source := c.server, "--server"
 	if base == "" {
 		base, source = c.env("WAYBILL_URL"), "WAYBILL_URL"
@@ -38,7 +38,16 @@ func (c *cli) client() (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 		// Not repeated, as it may hold a password.
-		return nil, usagef("%s is not the address of a server: write it like %s", source, defaultServer)
+		return "", usagef("%s is not the address of a server: write it like %s", source, defaultServer)
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// client returns the client that the global flags and the environment describe.
+func (c *cli) client() (*client, error) {
+	base, err := c.address()
+	if err != nil {
+		return nil, err
 	}
 	key := c.apiKey
 	if key == "" {
@@ -47,7 +56,7 @@ func (c *cli) client() (*client, error) {
 	if key == "" {
 		return nil, usagef("there is no API key: set WAYBILL_API_KEY to the sk_… key that `waybill serve` printed on its first start, or pass --api-key")
 	}
-	return newClient(u.Scheme+"://"+u.Host, key), nil
+	return newClient(base, key), nil
 }
 
 func newClient(base, key string) *client {

@@ -73,6 +73,7 @@ the receiver verified, and one that fails and is retried. Then it stays up.`,
 		}
 		return d.run(cmd.Context(), exit)
 	}
+	cmd.AddCommand(c.demoEventBridgeCommand())
 	return cmd
 }
 

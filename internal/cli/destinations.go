@@ -29,6 +29,10 @@ type destinationObject struct {
 			Reason string `json:"reason"`
 		} `json:"disabled"`
 	} `json:"status_details"`
+	Amazon *struct {
+		ARN    string `json:"aws_event_source_arn"`
+		Status string `json:"aws_event_source_status"`
+	} `json:"amazon_eventbridge"`
 	Webhook *struct {
 		URL    string `json:"url"`
 		Secret string `json:"signing_secret"`
@@ -43,6 +47,9 @@ func (d *destinationObject) status() string {
 }
 
 func (d *destinationObject) url() string {
+	if d.Amazon != nil {
+		return d.Amazon.ARN + " (" + d.Amazon.Status + ")"
+	}
 	if d.Webhook == nil {
 		return ""
 	}
@@ -73,7 +80,7 @@ func (c *cli) printDestination(raw []byte) error {
 		{"Name", d.Name},
 		{"Description", d.Description},
 		{"Status", d.status()},
-		{"URL", d.url()},
+		{"Sends to", d.url()},
 		{"Payload", d.Payload},
 		{"Events", strings.Join(d.EnabledEvents, ", ")},
 		{"API version", d.APIVersion},
@@ -138,11 +145,13 @@ func few(types []string) string {
 }
 
 func (c *cli) destinationsCreate() *cobra.Command {
-	var target, payload, name, description, version string
+	var target, payload, name, description, version, awsAccount, awsRegion string
 	var events []string
 	cmd := &cobra.Command{
-		Use: "create --url URL --events TYPES", Short: "Add a webhook destination",
-		Long: `Add a webhook destination. Its signing secret is printed once.
+		Use: "create (--url URL | --aws-account-id ID) --events TYPES", Short: "Add a destination",
+		Long: `Add a webhook destination, whose signing secret is printed once, or with
+--aws-account-id an Amazon EventBridge destination: a partner event source for
+the account of this installation that has that AWS account id.
 
 Snapshot destinations take '*' for all events; thin ones list theirs.`,
 		Example: `  waybill destinations create --url https://example.com/hooks --events '*'
@@ -151,6 +160,8 @@ Snapshot destinations take '*' for all events; thin ones list theirs.`,
 		Args: args(),
 	}
 	cmd.Flags().StringVar(&target, "url", "", "URL that events are sent to")
+	cmd.Flags().StringVar(&awsAccount, "aws-account-id", "", "12-digit id of the account whose event bus gets the events")
+	cmd.Flags().StringVar(&awsRegion, "aws-region", defaultRegion, "region of that event bus")
 	cmd.Flags().StringSliceVar(&events, "events", nil, "event types, separated by commas")
 	cmd.Flags().StringVar(&payload, "payload", "snapshot", "snapshot or thin")
 	cmd.Flags().StringVar(&name, "name", "", "name (default: the URL's host)")
@@ -158,7 +169,9 @@ Snapshot destinations take '*' for all events; thin ones list theirs.`,
 	cmd.Flags().StringVar(&version, "api-version", "", "API version that snapshots are labelled with")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
-		case target == "":
+		case target != "" && awsAccount != "":
+			return usagef("--url and --aws-account-id are two kinds of destination: give one of them")
+		case target == "" && awsAccount == "":
 			return usagef("--url is missing: say where the events go, such as --url https://example.com/hooks")
 		case len(events) == 0:
 			return usagef("--events is missing: list event types, such as --events payment_intent.succeeded,invoice.paid, or '*' for all")
@@ -168,7 +181,7 @@ Snapshot destinations take '*' for all events; thin ones list theirs.`,
 			return err
 		}
 		raw, err := client.createDestination(cmd.Context(), newDestination{
-			name: name, url: target, payload: payload, events: events, description: description, version: version,
+			name: name, url: target, awsAccount: awsAccount, awsRegion: awsRegion, payload: payload, events: events, description: description, version: version,
 		})
 		if err != nil {
 			return err
@@ -180,6 +193,7 @@ Snapshot destinations take '*' for all events; thin ones list theirs.`,
 
 type newDestination struct {
 	name, url, payload, description, version string
+	awsAccount, awsRegion                    string // instead of url
 	events                                   []string
 }
 
@@ -194,6 +208,15 @@ func (c *client) createDestination(ctx context.Context, d newDestination) ([]byt
 		"name": d.name, "type": "webhook_endpoint", "event_payload": d.payload, "enabled_events": d.events,
 		"webhook_endpoint": map[string]string{"url": d.url},
 		"include":          []string{"webhook_endpoint.signing_secret", "webhook_endpoint.url"},
+	}
+	if d.awsAccount != "" {
+		if d.name == "" {
+			params["name"] = "EventBridge " + d.awsAccount
+		}
+		params["type"] = "amazon_eventbridge"
+		params["amazon_eventbridge"] = map[string]string{"aws_account_id": d.awsAccount, "aws_region": d.awsRegion}
+		delete(params, "webhook_endpoint")
+		delete(params, "include")
 	}
 	if d.description != "" {
 		params["description"] = d.description

@@ -28,6 +28,9 @@ import (
 const (
 	testKey = "sk_test_scripts0scripts0"
 	liveKey = "sk_live_scripts0scripts0"
+	// An access key, for `server aws`.
+	awsKeyID  = "AKIASCRIPTS000000000"
+	awsSecret = "scripts-secret-0123456789"
 	// patience bounds every wait of these tests; none should come near it.
 	patience = 2 * time.Minute
 )
@@ -43,8 +46,8 @@ func TestMain(m *testing.M) {
 
 // The scripts are the documentation of the command line. Their own commands:
 //
-//	server                      starts a server on a free port, in development mode, and points WAYBILL_URL,
-//	                            WAYBILL_API_KEY and ADDRESS to it
+//	server [aws]                starts a server on a free port, in development mode, and points WAYBILL_URL,
+//	                            WAYBILL_API_KEY and ADDRESS to it; with aws there is an access key too
 //	receiver NAME STATUS…       starts a receiver that answers with these, the last for ever; its URL is $NAME
 //	capture NAME PATTERN        sets $NAME to the first group of a match in the last output
 //	settle EVENT                waits until no delivery of the event is under way
@@ -69,10 +72,13 @@ func TestScripts(t *testing.T) {
 }
 
 // startServer runs a server in this process until stop.
-func startServer(data string) (url string, stop func() error, err error) {
+func startServer(data string, change ...func(*config.Config)) (url string, stop func() error, err error) {
 	cfg := config.Default()
 	cfg.Data, cfg.Listen, cfg.Dev = data, "127.0.0.1:0", true
 	cfg.BootstrapTestKey, cfg.BootstrapLiveKey = testKey, liveKey
+	for _, c := range change {
+		c(&cfg)
+	}
 	ctx := context.Background()
 	a, err := app.New(ctx, cfg, app.Options{Version: "v0.0.0-test"})
 	if err != nil {
@@ -86,10 +92,16 @@ func startServer(data string) (url string, stop func() error, err error) {
 }
 
 func scriptServer(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 0 {
-		ts.Fatalf("usage: server")
+	var change []func(*config.Config)
+	switch {
+	case len(args) == 1 && args[0] == "aws":
+		change = append(change, func(c *config.Config) { c.BootstrapAWSKey = awsKeyID + ":" + awsSecret })
+		ts.Setenv("AWS_ACCESS_KEY_ID", awsKeyID)
+		ts.Setenv("AWS_SECRET_ACCESS_KEY", awsSecret)
+	case len(args) != 0:
+		ts.Fatalf("usage: server [aws]")
 	}
-	url, stop, err := startServer(filepath.Join(ts.Getenv("WORK"), "data"))
+	url, stop, err := startServer(filepath.Join(ts.Getenv("WORK"), "data"), change...)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(stop()) })
 	ts.Setenv("WAYBILL_URL", url)

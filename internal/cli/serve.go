@@ -28,6 +28,8 @@ WAYBILL_MAX_IN_FLIGHT) and in a YAML file (max_in_flight). Secrets have no flag:
                               (default: encryption.key in the data folder)
   WAYBILL_BOOTSTRAP_TEST_KEY  keys of the account that the first start makes
   WAYBILL_BOOTSTRAP_LIVE_KEY  (default: generated, and printed once)
+  WAYBILL_BOOTSTRAP_AWS_KEY   ID:SECRET, an access key of the first account for the
+                              AWS CLI and SDKs (default: none; waybill keys create --aws)
 
 SIGINT and SIGTERM end the server once the requests and attempts under way are
 done, within --shutdown-timeout; a second signal ends it at once. Either way

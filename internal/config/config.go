@@ -22,20 +22,25 @@ import (
 
 // Config is every setting of a server. [Default] returns it with all defaults.
 type Config struct {
-	Data             string        // folder of the embedded store
-	Listen           string        // host:port; port 0 takes any that is free
-	Dev              bool          // allow private addresses, shorten the sandbox's retries
-	EncryptionKey    Secret        // 64 hex digits; "" means a key file in Data
-	BootstrapTestKey Secret        // of the first account; "" has it generated
-	BootstrapLiveKey Secret        // likewise
-	AllowNetwork     []string      // addresses and CIDR prefixes open to deliveries beside the public ones
-	APIVersion       string        // labels snapshots where nobody named a version
-	DeliveryTimeout  time.Duration // of one attempt, the answer's body included
-	MaxInFlight      int           // attempts under way for one destination
-	MaxStoreSize     int64         // bytes; 0 is unbounded
-	ShutdownTimeout  time.Duration // for requests and attempts under way
-	LogFormat        string        // LogText or LogJSON
-	LogLevel         slog.Level
+	Data                  string        // folder of the embedded store
+	Listen                string        // host:port; port 0 takes any that is free
+	Dev                   bool          // allow private addresses, shorten the sandbox's retries
+	EncryptionKey         Secret        // 64 hex digits; "" means a key file in Data
+	BootstrapTestKey      Secret        // of the first account; "" has it generated
+	BootstrapLiveKey      Secret        // likewise
+	BootstrapAWSKey       Secret        // ID:SECRET, an access key of the first account; "" gives it none
+	BootstrapAWSAccountID string        // 12 digits, of the first account; "" has them drawn
+	AWSRegion             string        // where Waybill's own tools work unless told otherwise
+	PartnerName           string        // in the names of partner event sources: aws.partner/NAME/…
+	SourceExpiry          time.Duration // of a partner event source that nobody associates
+	AllowNetwork          []string      // addresses and CIDR prefixes open to deliveries beside the public ones
+	APIVersion            string        // labels snapshots where nobody named a version
+	DeliveryTimeout       time.Duration // of one attempt, the answer's body included
+	MaxInFlight           int           // attempts under way for one destination
+	MaxStoreSize          int64         // bytes; 0 is unbounded
+	ShutdownTimeout       time.Duration // for requests and attempts under way
+	LogFormat             string        // LogText or LogJSON
+	LogLevel              slog.Level
 }
 
 // The log formats.
@@ -49,6 +54,9 @@ func Default() Config {
 	return Config{
 		Data:            "./waybill-data",
 		Listen:          "127.0.0.1:4242",
+		AWSRegion:       "us-east-1",
+		PartnerName:     "waybill.local",
+		SourceExpiry:    7 * 24 * time.Hour,
 		APIVersion:      "2026-03-25.dahlia",
 		DeliveryTimeout: 20 * time.Second,
 		MaxInFlight:     64,

@@ -17,6 +17,7 @@ import (
 const (
 	testKey = "sk_test_0123456789abcdef"
 	liveKey = "sk_live_0123456789abcdef"
+	awsKey  = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
 var hexKey = strings.Repeat("0a", 32)
@@ -67,6 +68,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Data: "./waybill-data", Listen: "127.0.0.1:4242", APIVersion: "2026-03-25.dahlia",
+		AWSRegion: "us-east-1", PartnerName: "waybill.local", SourceExpiry: 168 * time.Hour,
 		DeliveryTimeout: 20 * time.Second, MaxInFlight: 64, ShutdownTimeout: 20 * time.Second, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -97,14 +99,18 @@ func TestEverySettingFromEverySource(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
 		"data": "/var/lib/waybill", "listen": ":80", "dev": "true", "encryption_key": hexKey,
-		"bootstrap_test_key": testKey, "bootstrap_live_key": liveKey, "allow_network": "10.0.0.0/8,192.168.1.5",
-		"api_version": "2026-09-30.endive", "delivery_timeout": "1m30s", "max_in_flight": "7", "max_store_size": "20GB",
+		"bootstrap_test_key": testKey, "bootstrap_live_key": liveKey, "bootstrap_aws_key": awsKey,
+		"bootstrap_aws_account_id": "123456789012", "aws_region": "eu-central-1", "partner_name": "stripe.com", "source_expiry": "48h",
+		"allow_network": "10.0.0.0/8,192.168.1.5",
+		"api_version":   "2026-09-30.endive", "delivery_timeout": "1m30s", "max_in_flight": "7", "max_store_size": "20GB",
 		"shutdown_timeout": "5s", "log_format": "json", "log_level": "debug",
 	}
 	want := Config{
 		Data: "/var/lib/waybill", Listen: ":80", Dev: true, EncryptionKey: Secret(hexKey),
-		BootstrapTestKey: testKey, BootstrapLiveKey: liveKey, AllowNetwork: []string{"10.0.0.0/8", "192.168.1.5"},
-		APIVersion: "2026-09-30.endive", DeliveryTimeout: 90 * time.Second, MaxInFlight: 7, MaxStoreSize: 20e9,
+		BootstrapTestKey: testKey, BootstrapLiveKey: liveKey, BootstrapAWSKey: awsKey,
+		BootstrapAWSAccountID: "123456789012", AWSRegion: "eu-central-1", PartnerName: "stripe.com", SourceExpiry: 48 * time.Hour,
+		AllowNetwork: []string{"10.0.0.0/8", "192.168.1.5"},
+		APIVersion:   "2026-09-30.endive", DeliveryTimeout: 90 * time.Second, MaxInFlight: 7, MaxStoreSize: 20e9,
 		ShutdownTimeout: 5 * time.Second, LogFormat: "json", LogLevel: slog.LevelDebug,
 	}
 	if n := reflect.TypeFor[Config]().NumField(); n != len(values) || n != len(settings) {
@@ -133,7 +139,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 	got, err = load(t, "", env)
 	check("environment", got, err, want)
 	got, err = load(t, "", nil, flags...)
-	want.EncryptionKey, want.BootstrapTestKey, want.BootstrapLiveKey = "", "", ""
+	want.EncryptionKey, want.BootstrapTestKey, want.BootstrapLiveKey, want.BootstrapAWSKey = "", "", "", ""
 	check("flags", got, err, want)
 }
 
@@ -217,6 +223,12 @@ func TestErrorsNameSettingSourceAndRemedy(t *testing.T) {
 		{"format", "", nil, []string{"log-format=xml"}, []string{"text, json"}},
 		{"bool", "", nil, []string{"dev=maybe"}, []string{"neither true nor false"}},
 		{"version", "", nil, []string{"api-version=latest"}, []string{"2026-03-25.dahlia"}},
+		{"AWS account", "", nil, []string{"bootstrap-aws-account-id=1234-5678-9012"}, []string{"--bootstrap-aws-account-id:", "123456789012"}},
+		{"region", "", nil, []string{"aws-region=US East"}, []string{"--aws-region:", "us-east-1"}},
+		{"partner", "", nil, []string{"partner-name=stripe.com/x"}, []string{"--partner-name:", "waybill.local"}},
+		{"no partner", "", nil, []string{"partner-name="}, []string{"--partner-name:", "waybill.local"}},
+		{"expiry", "", nil, []string{"source-expiry=7d"}, []string{"--source-expiry:", "not a duration"}},
+		{"short expiry", "", nil, []string{"source-expiry=1s"}, []string{"--source-expiry:", "from 1m0s"}},
 		{"data", "", nil, []string{"data= "}, []string{"--data:", "folder"}},
 		{"all at once", "dev: maybe\n", map[string]string{"WAYBILL_LISTEN": "x"}, []string{"log-level=loud"}, []string{"dev:", "WAYBILL_LISTEN:", "--log-level:"}},
 	}
@@ -239,7 +251,7 @@ func TestErrorsNameSettingSourceAndRemedy(t *testing.T) {
 // A secret with a typing mistake must not reach the terminal or a log either.
 func TestSecretsNeverPrint(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"encryption_key", "bootstrap_test_key", "bootstrap_live_key"} {
+	for _, name := range []string{"encryption_key", "bootstrap_test_key", "bootstrap_live_key", "bootstrap_aws_key"} {
 		_, err := load(t, name+": hunter2!\n", map[string]string{envName(name): "hunter2?"})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
@@ -251,7 +263,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 		}
 	}
 	c := Default()
-	c.EncryptionKey, c.BootstrapTestKey, c.BootstrapLiveKey = "hunter2", "hunter2", "hunter2"
+	c.EncryptionKey, c.BootstrapTestKey, c.BootstrapLiveKey, c.BootstrapAWSKey = "hunter2", "hunter2", "hunter2", "hunter2"
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+verb+verb, c, &c, c.EncryptionKey)

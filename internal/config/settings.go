@@ -21,6 +21,8 @@ const (
 	maxInFlight        = 10_000
 	minStoreSize       = 16 << 20
 	maxShutdown        = 10 * time.Minute
+	minSourceExpiry    = time.Minute
+	maxSourceExpiry    = 366 * 24 * time.Hour
 )
 
 var settings = []setting{
@@ -47,6 +49,26 @@ var settings = []setting{
 	{
 		name: "bootstrap_live_key", usage: "live mode key of the account made on first start", secret: true,
 		bind: func(c *Config) value { return secretValue(&c.BootstrapLiveKey, checkAPIKey("live")) },
+	},
+	{
+		name: "bootstrap_aws_key", usage: "access key ID:SECRET of the first account for the AWS protocols", secret: true,
+		bind: func(c *Config) value { return secretValue(&c.BootstrapAWSKey, checkAWSKey) },
+	},
+	{
+		name: "bootstrap_aws_account_id", usage: "12-digit AWS account id of the account made on first start",
+		bind: func(c *Config) value { return textValue(&c.BootstrapAWSAccountID, "digits", checkAWSAccount) },
+	},
+	{
+		name: "aws_region", usage: "AWS region that the tools work in unless told otherwise",
+		bind: func(c *Config) value { return textValue(&c.AWSRegion, "region", checkRegion) },
+	},
+	{
+		name: "partner_name", usage: "name of this installation in partner event sources, aws.partner/NAME/…",
+		bind: func(c *Config) value { return textValue(&c.PartnerName, "name", checkPartner) },
+	},
+	{
+		name: "source_expiry", usage: "time for a partner event source to be associated with a bus before it is deleted",
+		bind: func(c *Config) value { return durationValue(&c.SourceExpiry, minSourceExpiry, maxSourceExpiry) },
 	},
 	{
 		name: "allow_network", usage: "private network or address that deliveries may go to; repeat it or separate by commas", list: true,

@@ -182,6 +182,43 @@ func checkAPIKey(mode string) func(string) error {
 	}
 }
 
+// The bounds of both parts are those that accounts are held to.
+var awsKeyForm = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}:[!-~]{16,128}$`)
+
+func checkAWSKey(s string) error {
+	if !awsKeyForm.MatchString(s) {
+		return errors.New("the key must be ID:SECRET, the id 16 to 128 letters, digits and underscores, the secret 16 to 128 characters without spaces")
+	}
+	return nil
+}
+
+var awsAccountForm = regexp.MustCompile(`^[0-9]{12}$`)
+
+func checkAWSAccount(s string) error {
+	if s != "" && !awsAccountForm.MatchString(s) {
+		return fmt.Errorf("%q is not an AWS account id; write 12 digits, such as 123456789012", s)
+	}
+	return nil
+}
+
+var regionForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func checkRegion(s string) error {
+	if !regionForm.MatchString(s) || len(s) > 32 {
+		return fmt.Errorf("%q is not a region; write one like us-east-1", s)
+	}
+	return nil
+}
+
+var partnerForm = regexp.MustCompile(`^[.\-_A-Za-z0-9]{1,64}$`)
+
+func checkPartner(s string) error {
+	if !partnerForm.MatchString(s) {
+		return fmt.Errorf("%q cannot be a part of an event source's name; write up to 64 letters, digits, dots, dashes and underscores, such as waybill.local", s)
+	}
+	return nil
+}
+
 var units = []struct {
 	name string
 	size int64

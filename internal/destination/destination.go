@@ -59,6 +59,8 @@ type Destination struct {
 	Created, Updated   time.Time
 
 	URL string // of a webhook endpoint
+	// EventBridge is set for the type amazon_eventbridge.
+	EventBridge *EventBridge
 	// SigningSecret is set by Create and its idempotent replay, never else.
 	SigningSecret string
 	// RetrySchedule holds the waits between tries in seconds: nil is the
@@ -113,7 +115,11 @@ type Options struct {
 	// Retry is the default schedule of a mode. nil is retry.Live and
 	// retry.Sandbox.
 	Retry func(live bool) retry.Policy
-	Now   func() time.Time // nil is time.Now
+	// Sources makes the type amazon_eventbridge possible; Partner is the name
+	// of its sources' partner, as in aws.partner/<Partner>/….
+	Sources Sources
+	Partner string
+	Now     func() time.Time // nil is time.Now
 }
 
 // Service owns all destinations of an installation. It is safe for concurrent
@@ -125,11 +131,17 @@ type Service struct {
 	guard  netguard.Policy
 	retry  func(live bool) retry.Policy
 	now    func() time.Time
+
+	sources Sources
+	partner string
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, engine: o.Engine, key: o.Key, guard: o.Guard, retry: o.Retry, now: o.Now}
+	s := &Service{
+		store: o.Store, engine: o.Engine, key: o.Key, guard: o.Guard, retry: o.Retry, now: o.Now,
+		sources: o.Sources, partner: o.Partner,
+	}
 	if s.retry == nil {
 		s.retry = func(live bool) retry.Policy {
 			if live {

@@ -42,11 +42,13 @@ func (s *Service) Create(ctx context.Context, c account.Caller, p CreateParams) 
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := s.liveSecrets(row)
-	if err != nil {
-		return nil, err
+	if d.Type == TypeWebhookEndpoint {
+		secrets, err := s.liveSecrets(row)
+		if err != nil {
+			return nil, err
+		}
+		d.SigningSecret = secrets[0]
 	}
-	d.SigningSecret = secrets[0]
 	return d, nil
 }
 
@@ -56,13 +58,22 @@ func (s *Service) create(ctx context.Context, scope event.Scope, id string, p Cr
 		return nil, err
 	}
 	now := s.timestamp()
-	d.ID, d.Created, d.Updated, d.SigningSecret = id, now, now, sign.NewSecret()
+	d.ID, d.Created, d.Updated = id, now, now
+	if d.EventBridge != nil {
+		// The source comes first: one without a destination expires by itself.
+		if err := s.openSource(ctx, scope, d); err != nil {
+			return nil, err
+		}
+	}
 	row := &store.Destination{Scope: scope, ID: id, Status: d.Status, Created: now, Updated: now}
 	if row.Config, err = encode(d); err != nil {
 		return nil, err
 	}
-	if row.Secrets, err = s.sealSecrets(scope, id, []secret{{Secret: d.SigningSecret, Created: now}}); err != nil {
-		return nil, err
+	if d.Type == TypeWebhookEndpoint {
+		d.SigningSecret = sign.NewSecret()
+		if row.Secrets, err = s.sealSecrets(scope, id, []secret{{Secret: d.SigningSecret, Created: now}}); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.store.CreateDestination(ctx, row, idem); err != nil {
 		return nil, failed("create event destination", err)
@@ -104,7 +115,10 @@ func (s *Service) apply(d *Destination, p UpdateParams) error {
 		}
 		d.URL = *p.URL
 	}
-	return d.checkCommon()
+	if err := d.checkCommon(); err != nil {
+		return err
+	}
+	return checkEventBridgeEvents(d)
 }
 
 // Disable stops deliveries. A destination that is disabled already keeps its
@@ -115,7 +129,7 @@ func (s *Service) Disable(ctx context.Context, c account.Caller, id string) (*De
 
 func disableFor(reason string) func(*Destination) error {
 	return func(d *Destination) error {
-		if d.Status == event.Enabled {
+		if d.Status != event.Disabled {
 			d.Status, d.DisabledReason = event.Disabled, reason
 		}
 		return nil
@@ -124,10 +138,7 @@ func disableFor(reason string) func(*Destination) error {
 
 // Enable starts deliveries again, whatever stopped them.
 func (s *Service) Enable(ctx context.Context, c account.Caller, id string) (*Destination, error) {
-	return s.modify(ctx, c, id, func(d *Destination) error {
-		d.Status, d.DisabledReason = event.Enabled, ""
-		return nil
-	})
+	return s.modify(ctx, c, id, s.enable)
 }
 
 // Delete removes a destination for good.
@@ -264,6 +275,9 @@ func (s *Service) change(ctx context.Context, scope event.Scope, id string, idem
 		err = s.store.UpdateDestination(ctx, row, idem)
 		switch {
 		case err == nil:
+			if d.Status == event.Deleted {
+				s.closeSource(ctx, row)
+			}
 			s.refresh(ctx)
 			return d, nil
 		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):

@@ -47,6 +47,10 @@ func (s *Service) compile(row *store.Destination) event.Subscription {
 		sub.Types = d.EnabledEvents
 	}
 	sub.Retry = s.policy(d)
+	if b := d.EventBridge; b != nil {
+		sub.Target = event.Target{Kind: event.TargetEventSource, EventSource: &event.SourceTarget{Name: b.SourceName, Region: b.Region, ARN: b.SourceARN}}
+		return sub
+	}
 	if secrets, err := s.liveSecrets(row); err == nil {
 		sub.Target.Webhook = &event.WebhookTarget{URL: d.URL, Secrets: secrets}
 	}

@@ -260,7 +260,7 @@ func TestPing(t *testing.T) {
 		t.Errorf("payload %s", ev.Payload)
 	}
 	p := f.engine.published[0]
-	if p.Only != d.Number || p.Scope != f.test.Scope || p.DefaultVersion != f.test.APIVersion {
+	if !slices.Equal(p.Only, []int64{d.Number}) || p.Scope != f.test.Scope || p.DefaultVersion != f.test.APIVersion {
 		t.Errorf("published %+v", p)
 	}
 	if i := p.Idempotency; i == nil || i.Key != "key" || i.Generation != 2 || i.Hash != keyed(f.test, "key", "ping").RequestHash || i.Scope != f.test.Scope || i.Created.IsZero() {

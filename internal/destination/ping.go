@@ -54,7 +54,7 @@ func (s *Service) Ping(ctx context.Context, c account.Caller, id string) (*event
 		Drafts:         []*event.Draft{{Type: PingType, RelatedObject: related, ObjectID: row.ID}},
 		DefaultVersion: c.APIVersion,
 		Idempotency:    idem,
-		Only:           row.Number,
+		Only:           []int64{row.Number},
 	})
 	switch {
 	case errors.Is(err, store.ErrIdempotencyMismatch):

@@ -24,6 +24,7 @@ type config struct {
 	SnapshotAPIVersion string            `json:"snapshot_api_version,omitzero"`
 	DisabledReason     string            `json:"disabled_reason,omitzero"`
 	URL                string            `json:"url,omitzero"`
+	EventBridge        *EventBridge      `json:"eventbridge,omitempty"`
 	// omitzero, unlike omitempty, tells the empty schedule from none.
 	RetrySchedule []int64 `json:"retry_schedule,omitzero"`
 }
@@ -33,7 +34,7 @@ func encode(d *Destination) ([]byte, error) {
 		Name: d.Name, Description: d.Description, Type: d.Type, Payload: d.Payload,
 		EnabledEvents: d.EnabledEvents, EventsFrom: d.EventsFrom, Metadata: d.Metadata,
 		SnapshotAPIVersion: d.SnapshotAPIVersion, DisabledReason: d.DisabledReason,
-		URL: d.URL, RetrySchedule: d.RetrySchedule,
+		URL: d.URL, EventBridge: d.EventBridge, RetrySchedule: d.RetrySchedule,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode event destination: %w", err)
@@ -54,7 +55,7 @@ func decode(row *store.Destination) (*Destination, error) {
 		Live: row.Scope.Live(), Payload: c.Payload, EnabledEvents: c.EnabledEvents, EventsFrom: c.EventsFrom,
 		Metadata: c.Metadata, SnapshotAPIVersion: c.SnapshotAPIVersion, Status: row.Status,
 		DisabledReason: c.DisabledReason, Created: row.Created, Updated: row.Updated,
-		URL: c.URL, RetrySchedule: c.RetrySchedule,
+		URL: c.URL, EventBridge: c.EventBridge, RetrySchedule: c.RetrySchedule,
 	}, nil
 }
 

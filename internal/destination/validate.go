@@ -49,9 +49,9 @@ func (s *Service) validate(p CreateParams, live bool) (*Destination, error) {
 	switch p.Type {
 	case TypeWebhookEndpoint, TypeAmazonEventBridge, TypeAzureEventGrid:
 	case "":
-		return nil, fault.Invalidf("type", "The type is missing. Send webhook_endpoint.")
+		return nil, fault.Invalidf("type", "The type is missing. Send webhook_endpoint or amazon_eventbridge.")
 	default:
-		return nil, fault.Invalidf("type", "%s is not a type of event destination. Send webhook_endpoint.", show(p.Type))
+		return nil, fault.Invalidf("type", "%s is not a type of event destination. Send webhook_endpoint or amazon_eventbridge.", show(p.Type))
 	}
 	d := &Destination{
 		Name: p.Name, Description: p.Description, Type: p.Type, Live: live,
@@ -280,7 +280,11 @@ func (s *Service) checkTarget(p CreateParams, d *Destination) error {
 		if err := checkAmazon(p.AmazonEventBridge); err != nil {
 			return err
 		}
-		return notAvailable(p.Type)
+		if s.sources == nil {
+			return notAvailable(p.Type)
+		}
+		d.EventBridge = &EventBridge{AccountID: p.AmazonEventBridge.AWSAccountID, Region: p.AmazonEventBridge.AWSRegion}
+		return checkEventBridgeEvents(d)
 	case TypeAzureEventGrid:
 		if err := checkAzure(p.AzureEventGrid); err != nil {
 			return err
@@ -296,7 +300,7 @@ func (s *Service) checkTarget(p CreateParams, d *Destination) error {
 
 func notAvailable(typ string) error {
 	f := fault.New(fault.Invalid, "destination_type_not_available",
-		"This version of Waybill cannot deliver to %s. The types it supports are: %s.", typ, TypeWebhookEndpoint)
+		"This version of Waybill cannot deliver to %s. The types it supports are: %s, %s.", typ, TypeWebhookEndpoint, TypeAmazonEventBridge)
 	f.Param = "type"
 	return f
 }

@@ -43,7 +43,8 @@ type submission struct {
 	primary []*event.Event // one for each draft
 	// primaryAt are the indexes of primary in Events.
 	primaryAt []int
-	version   int64 // of the snapshot it was routed by
+	version   int64                 // of the snapshot it was routed by
+	onBus     []*event.Subscription // room for what one event matches
 	bytes     int
 	err       error
 	done      chan struct{}
@@ -68,7 +69,7 @@ func (s *submission) route(snap *route.Snapshot) {
 		s.primaryAt = append(s.primaryAt, at)
 		s.add(e, s.selected(snap, e))
 		twin := 0
-		if e.Kind == event.Snapshot && s.p.Only == 0 {
+		if e.Kind == event.Snapshot && len(s.p.Only) == 0 {
 			if subs := snap.Match(e.Scope, event.Thin, event.TwinType(e.Type)); len(subs) > 0 {
 				twin = len(s.Events)
 				s.add(s.p.Drafts[i].Twin(e), subs)
@@ -81,13 +82,20 @@ func (s *submission) route(snap *route.Snapshot) {
 }
 
 func (s *submission) selected(snap *route.Snapshot, e *event.Event) []*event.Subscription {
-	if s.p.Only == 0 {
-		return snap.Match(e.Scope, e.Kind, e.Type)
+	switch {
+	case len(s.p.Only) > 0:
+		var subs []*event.Subscription
+		for _, id := range s.p.Only {
+			if sub := snap.Subscription(id); sub != nil && sub.Scope == e.Scope {
+				subs = append(subs, sub)
+			}
+		}
+		return subs
+	case e.Kind == event.OnBus:
+		s.onBus = snap.OnBus(s.onBus[:0], e.Bus, e.Payload)
+		return s.onBus
 	}
-	if sub := snap.Subscription(s.p.Only); sub != nil && sub.Scope == e.Scope {
-		return []*event.Subscription{sub}
-	}
-	return nil
+	return snap.Match(e.Scope, e.Kind, e.Type)
 }
 
 func (s *submission) add(e *event.Event, subs []*event.Subscription) {
@@ -108,6 +116,7 @@ func (s *submission) add(e *event.Event, subs []*event.Subscription) {
 type settlement struct {
 	d       *delivery
 	attempt *event.Attempt // nil when parked untried
+	deposit *event.Deposit // left inside Waybill, or nil
 	put     bool           // a retry row at next, else the row (if any) goes
 	n       int
 	next    time.Time
@@ -332,6 +341,9 @@ func (c *committer) commit(subs []*submission, outcomes []*settlement, stopping 
 		close(s.done)
 	}
 	for _, o := range outcomes {
+		if o.deposit != nil && c.e.o.Deposited != nil {
+			c.e.o.Deposited(o.deposit)
+		}
 		o.d.sub.settled(o)
 	}
 	c.settledWait.Add(-int64(len(outcomes)))
@@ -350,9 +362,11 @@ func (c *committer) fill(subs []*submission, outcomes []*settlement, now time.Ti
 	b := &c.batch
 	clear(b.Submissions)
 	clear(b.Attempts)
+	clear(b.Deposits)
 	*b = store.Batch{
 		Lane: c.e.lane.Lane, Epoch: c.e.lane.Epoch, ConfigVersion: snap.Version(), Watermark: c.mark, Now: now,
 		Submissions: b.Submissions[:0], Attempts: b.Attempts[:0], RetryPut: b.RetryPut[:0], RetryDelete: b.RetryDelete[:0],
+		Deposits: b.Deposits[:0],
 	}
 	for _, s := range subs {
 		if s.version != snap.Version() {
@@ -364,6 +378,9 @@ func (c *committer) fill(subs []*submission, outcomes []*settlement, now time.Ti
 	for _, o := range outcomes {
 		if o.attempt != nil {
 			b.Attempts = append(b.Attempts, o.attempt)
+		}
+		if o.deposit != nil {
+			b.Deposits = append(b.Deposits, o.deposit)
 		}
 		switch {
 		case o.put:

@@ -70,6 +70,12 @@ type Options struct {
 	// Gone is told, after the attempt is committed, of a destination that
 	// answered that it is gone for good.
 	Gone func(ctx context.Context, scope event.Scope, subscription int64) error
+	// DeadLetter prepares what goes into a subscription's dead-letter queue.
+	// Its error says why nothing can.
+	DeadLetter func(q event.Queue, body []byte, attributes []event.Attribute) (event.Deposit, error)
+	// Deposited is told of each deposit once it is committed. It must not
+	// block.
+	Deposited func(d *event.Deposit)
 
 	MaxInFlight int           // sends at a time to one subscription; 64
 	MaxQueue    int           // deliveries in memory for one subscription; 4096
@@ -220,9 +226,9 @@ type Publish struct {
 	// Idempotency is recorded with the events if set; its Result is the
 	// engine's to fill.
 	Idempotency *store.Idempotency
-	// Only, if not 0, delivers to this subscription alone, whatever it
-	// selects.
-	Only int64
+	// Only, if not empty, delivers to these subscriptions alone, whatever they
+	// select.
+	Only []int64
 }
 
 // Publish accepts events: all of them or none. It returns when they are

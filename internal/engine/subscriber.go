@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/retry"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/target"
+	"github.com/waybill-dev/waybill/internal/transform"
 )
 
 const (
@@ -39,6 +42,15 @@ func (d *delivery) key() store.RetryKey {
 	return store.RetryKey{Scope: d.ev.Scope, Seq: d.ev.Seq, Subscription: d.sub.id, Run: d.run}
 }
 
+// way is how deliveries are made at present.
+type way struct {
+	spec  *event.Subscription
+	shape *transform.Transform // nil sends the event as it is
+	tgt   target.Target
+	// unusable says why there is no tgt.
+	unusable string
+}
+
 type rowKey struct {
 	seq event.Seq
 	run int
@@ -50,17 +62,14 @@ type subscriber struct {
 	e  *Engine
 	id int64
 
-	mu   sync.Mutex
-	spec *event.Subscription
-	tgt  target.Target
-	// unusable says why there is no tgt.
-	unusable string
+	mu  sync.Mutex
+	way way
 
 	queue []*delivery // head first
 	head  int
-	// held is the ring of all deliveries in memory: queued, being sent, or
+	// inHand is the ring of all deliveries in memory: queued, being sent, or
 	// with an outcome not yet committed. The root is a sentinel.
-	held    delivery
+	inHand  delivery
 	holding int
 	workers int
 
@@ -89,29 +98,43 @@ type subscriber struct {
 
 func newSubscriber(e *Engine, id int64) *subscriber {
 	s := &subscriber{e: e, id: id, claimed: map[rowKey]bool{}, relief: make(chan struct{})}
-	s.held.prev, s.held.next = &s.held, &s.held
+	s.inHand.prev, s.inHand.next = &s.inHand, &s.inHand
 	return s
 }
 
 // configure puts a changed subscription in force. Whatever was wrong with the
 // destination gets a fresh chance.
 func (s *subscriber) configure(spec *event.Subscription) {
-	var tgt target.Target
-	unusable := ""
+	w := way{spec: spec}
 	if spec.Status == event.Enabled {
 		var err error
-		if tgt, err = s.e.o.Open(spec.Target); err != nil {
-			tgt, unusable = nil, err.Error()
+		if w.tgt, err = s.e.o.Open(spec.Target); err != nil {
+			w.tgt, w.unusable = nil, err.Error()
+		}
+		if spec.Input != nil && err == nil {
+			if w.shape, err = transform.Compile(input(spec.Input)); err != nil {
+				w.tgt, w.unusable = nil, err.Error()
+			}
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spec, s.tgt, s.unusable = spec, tgt, unusable
+	s.way = w
 	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
 	if spec.Status == event.Deleted {
 		s.noteDue(time.Now())
 	}
 }
+
+func input(in *event.Input) transform.Input {
+	t := transform.Input{Path: in.Path, Paths: in.Paths, Template: in.Template}
+	if in.Constant != "" {
+		t.Constant = &in.Constant
+	}
+	return t
+}
+
+func (s *subscriber) held() bool { return s.way.spec.Status == event.Held }
 
 // room is how many more deliveries may be held.
 func (s *subscriber) room() int {
@@ -129,7 +152,7 @@ func (s *subscriber) room() int {
 func (s *subscriber) admit() event.Disposition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing || !s.lagging && s.room() == 0 && s.e.lagging.Load() >= maxLagging {
+	if s.failing || s.held() || !s.lagging && s.room() == 0 && s.e.lagging.Load() >= maxLagging {
 		return event.Parked
 	}
 	return event.Dispatch
@@ -167,7 +190,7 @@ func (s *subscriber) expect(t time.Time) {
 }
 
 func (s *subscriber) noteDue(t time.Time) {
-	if s.spec.Status == event.Deleted {
+	if s.way.spec.Status == event.Deleted {
 		// Whatever still waits is closed now, however far in the future it is
 		// due, and also if a try that was under way has just put it there.
 		t = time.Now()
@@ -190,7 +213,7 @@ func (s *subscriber) enqueue(d *delivery) {
 func (s *subscriber) queued() int { return len(s.queue) - s.head }
 
 func (s *subscriber) hold(d *delivery) {
-	d.prev, d.next = s.held.prev, &s.held
+	d.prev, d.next = s.inHand.prev, &s.inHand
 	d.prev.next, d.next.prev = d, d
 	s.holding++
 	s.e.memory.Add(int64(len(d.ev.Payload)))
@@ -234,26 +257,26 @@ func (s *subscriber) mayWork() bool {
 		return false
 	default:
 	}
-	return !s.e.committer.congested() && (s.probeAt.IsZero() || !time.Now().Before(s.probeAt))
+	return !s.held() && !s.e.committer.congested() && (s.probeAt.IsZero() || !time.Now().Before(s.probeAt))
 }
 
 func (s *subscriber) work() {
 	for {
-		d, spec, tgt := s.take()
+		d, w := s.take()
 		if d == nil {
 			return
 		}
-		s.deliver(d, spec, tgt)
+		s.deliver(d, w)
 	}
 }
 
 // take gives a worker its next delivery, or ends it.
-func (s *subscriber) take() (*delivery, *event.Subscription, target.Target) {
+func (s *subscriber) take() (*delivery, way) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.queued() == 0 || s.workers > s.limit() || !s.mayWork() {
 		s.workers--
-		return nil, nil, nil
+		return nil, way{}
 	}
 	d := s.queue[s.head]
 	s.queue[s.head] = nil
@@ -263,30 +286,48 @@ func (s *subscriber) take() (*delivery, *event.Subscription, target.Target) {
 	}
 	s.spawn()
 	s.feedIfLow(time.Now())
-	return d, s.spec, s.tgt
+	return d, s.way
 }
 
+// heldAgain is how long a delivery waits whose target is not there yet, where
+// the subscription does not say so.
+const heldAgain = time.Second
+
 // deliver makes one try and hands its outcome to the committer.
-func (s *subscriber) deliver(d *delivery, spec *event.Subscription, tgt target.Target) {
-	if spec.Status != event.Enabled {
-		reason := event.ReasonDisabled
-		if spec.Status == event.Deleted {
-			reason = event.ReasonDeleted
-		}
-		s.discard(d, reason)
+func (s *subscriber) deliver(d *delivery, w way) {
+	switch w.spec.Status {
+	case event.Disabled:
+		s.discard(d, event.ReasonDisabled)
+		return
+	case event.Deleted:
+		s.discard(d, event.ReasonDeleted)
 		return
 	}
-	var res target.Result
-	if tgt == nil {
-		res = target.Result{Class: event.ClassConfig, Message: s.unusable, Started: time.Now()}
+	res := s.try(d, w)
+	switch res.Class {
+	case target.Interrupted: // still in hand, still undone: the next start sends it
+	case target.Held:
+		s.e.committer.settle(&settlement{d: d, put: true, n: d.n, next: time.Now().Add(heldAgain)})
+	default:
+		s.judge(d, w.spec, &res)
+	}
+}
+
+func (s *subscriber) try(d *delivery, w way) target.Result {
+	if w.tgt == nil {
+		return target.Result{Class: event.ClassConfig, Message: w.unusable, Started: time.Now()}
+	}
+	body := make([]byte, 0, len(d.ev.Payload)+64)
+	if w.shape == nil {
+		body = d.ev.AppendPush(body, w.spec.APIVersion)
 	} else {
-		body := d.ev.AppendPush(make([]byte, 0, len(d.ev.Payload)+64), spec.APIVersion)
-		res = tgt.Send(s.e.sendCtx, target.Message{EventID: d.ev.ID(), Type: d.ev.Type, Body: body, Attempt: d.n + 1})
+		var err error
+		body, err = w.shape.Apply(body, d.ev.Payload, transform.Vars{RuleARN: w.spec.Input.RuleARN, RuleName: w.spec.Input.RuleName, Ingested: d.ev.Seq.Time()})
+		if err != nil {
+			return target.Result{Class: event.ClassInput, Message: err.Error(), Started: time.Now(), Permanent: true}
+		}
 	}
-	if res.Class == target.Interrupted {
-		return // still held, still undone: the next start sends it
-	}
-	s.judge(d, spec, &res)
+	return w.tgt.Send(s.e.sendCtx, target.Message{EventID: d.ev.ID(), Type: d.ev.Type, Body: body, Attempt: d.n + 1, Event: d.ev})
 }
 
 func (s *subscriber) discard(d *delivery, reason string) {
@@ -305,7 +346,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 		Started: res.Started, FirstByte: res.FirstByte, Total: res.Total,
 		Headers: res.Headers, Body: res.Body, Truncated: res.Truncated,
 	}
-	o := &settlement{d: d, attempt: a}
+	o := &settlement{d: d, attempt: a, deposit: res.Deposit}
 	now := time.Now()
 	if res.Class != event.ClassNone {
 		policy := spec.Retry
@@ -313,18 +354,63 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 			policy = retry.None()
 		}
 		next, again := policy.Next(a.N, now, res.RetryAfter, jitter())
+		limit := retry.LimitAttempts
+		if again && !policy.Within(d.ev.Seq.Time(), next) {
+			again, limit = false, retry.LimitAge
+		}
 		a.Outcome = event.FailedFinal
-		if again && !res.Permanent {
+		switch {
+		case res.Permanent:
+			s.deadLetter(o, spec, "")
+		case again:
 			a.Outcome, a.Next = event.FailedRetry, next
 			o.put, o.n, o.next = true, a.N, next
+		default:
+			s.deadLetter(o, spec, limit)
 		}
 	}
 	s.e.o.Metrics.attempted(a)
 	s.mu.Lock()
 	s.meanSend += (res.Total - s.meanSend) / 16
-	s.noteHealth(a.Outcome == event.Delivered, now)
+	if !unsendable(res.Class) {
+		s.noteHealth(a.Outcome == event.Delivered, now)
+	}
 	s.mu.Unlock()
 	s.e.committer.settle(o)
+}
+
+// unsendable says of a failure that it cost nothing and tells nothing of the
+// next: there is no reason to go easy on the target.
+func unsendable(c event.Class) bool { return c == event.ClassInput || c == event.ClassNoTarget }
+
+// deadLetter sends the event of a delivery that failed for good to the
+// subscription's dead-letter queue, if it has one.
+func (s *subscriber) deadLetter(o *settlement, spec *event.Subscription, limit retry.Limit) {
+	dl, a := spec.DeadLetter, o.attempt
+	if dl == nil {
+		return
+	}
+	text := func(name, value string) event.Attribute {
+		return event.Attribute{Name: name, Type: "String", Value: value}
+	}
+	code := strings.ToUpper(string(a.Class))
+	if a.Status != 0 {
+		code = strconv.Itoa(a.Status)
+	}
+	attributes := []event.Attribute{text("RULE_ARN", dl.RuleARN), text("TARGET_ARN", dl.TargetARN), text("ERROR_CODE", code)}
+	if a.Message != "" {
+		attributes = append(attributes, text("ERROR_MESSAGE", a.Message))
+	}
+	attributes = append(attributes, event.Attribute{Name: "RETRY_ATTEMPTS", Type: "Number", Value: strconv.Itoa(a.N - 1)})
+	if limit != "" {
+		attributes = append(attributes, text("EXHAUSTED_RETRY_CONDITION", string(limit)))
+	}
+	deposit, err := s.e.o.DeadLetter(dl.Queue, o.d.ev.Payload, attributes)
+	if err != nil {
+		a.Message += "; it could not go to the dead-letter queue: " + err.Error()
+		return
+	}
+	a.Outcome, o.deposit = event.DeadLettered, &deposit
 }
 
 func (s *subscriber) noteHealth(ok bool, now time.Time) {
@@ -371,13 +457,13 @@ func (s *subscriber) tick(now time.Time) {
 // putBack takes out of the queue what has waited too long, or everything if
 // the destination keeps failing: memory is for what will be sent soon.
 func (s *subscriber) putBack(now time.Time) {
-	if s.queued() == 0 || !s.failing && now.Sub(s.queue[s.head].since) < s.e.o.MaxWait {
+	if s.queued() == 0 || !s.failing && !s.held() && now.Sub(s.queue[s.head].since) < s.e.o.MaxWait {
 		return
 	}
 	keep := s.queue[:0]
 	for _, d := range s.queue[s.head:] {
 		switch {
-		case s.failing && d.waiting && len(keep) < failingRoom, !s.failing && now.Sub(d.since) < s.e.o.MaxWait:
+		case !s.held() && (s.failing && d.waiting && len(keep) < failingRoom || !s.failing && now.Sub(d.since) < s.e.o.MaxWait):
 			keep = append(keep, d)
 		case d.waiting: // its row is still there
 			s.release(d)
@@ -393,7 +479,7 @@ func (s *subscriber) putBack(now time.Time) {
 // feedIfLow starts reading from the store if there is something to read and
 // room for a good part of it.
 func (s *subscriber) feedIfLow(now time.Time) {
-	if s.feeding || !s.lagging && (s.retryDue.IsZero() || now.Before(s.retryDue)) {
+	if s.feeding || !s.lagging && (s.held() || s.retryDue.IsZero() || now.Before(s.retryDue)) {
 		return
 	}
 	overdue := s.lagging && now.Sub(s.cursor.Time()) > s.e.o.MaxWait
@@ -451,10 +537,10 @@ func (s *subscriber) takeFromLog(events []*event.Event, upTo event.Seq) (more bo
 		if s.routed(ev) {
 			d := &delivery{sub: s, ev: ev, since: now}
 			switch {
-			case s.room() > 0:
+			case s.room() > 0 && !s.held():
 				s.enqueue(d)
 				s.spawn()
-			case now.Sub(ev.Seq.Time()) > s.e.o.MaxWait && s.holding < s.e.o.MaxQueue+feedRows:
+			case (s.held() || now.Sub(ev.Seq.Time()) > s.e.o.MaxWait) && s.holding < s.e.o.MaxQueue+feedRows:
 				s.hold(d)
 				s.e.committer.settle(&settlement{d: d, put: true, next: now})
 			default:
@@ -491,12 +577,12 @@ var farFuture = time.UnixMilli(1 << 50)
 
 func (s *subscriber) feedFromRetries(now time.Time) error {
 	s.mu.Lock()
-	if s.retryDue.IsZero() || now.Before(s.retryDue) || s.room() == 0 {
+	if s.held() || s.retryDue.IsZero() || now.Before(s.retryDue) || s.room() == 0 {
 		s.mu.Unlock()
 		return nil
 	}
 	before := now
-	if s.spec.Status == event.Deleted {
+	if s.way.spec.Status == event.Deleted {
 		before = farFuture
 	}
 	limit := min(s.room(), feedRows) + len(s.claimed)
@@ -549,7 +635,7 @@ func (s *subscriber) settledBelow() event.Seq {
 	if s.lagging {
 		low = s.cursor
 	}
-	for d := s.held.next; d != &s.held; d = d.next {
+	for d := s.inHand.next; d != &s.inHand; d = d.next {
 		if !d.waiting {
 			low = min(low, d.ev.Seq-1)
 		}
@@ -562,7 +648,7 @@ func (s *subscriber) settledBelow() event.Seq {
 func (s *subscriber) stalled(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing || s.workers >= s.limit() {
+	if s.failing || s.held() || s.workers >= s.limit() {
 		return 0
 	}
 	var worst time.Duration
@@ -578,7 +664,7 @@ func (s *subscriber) stalled(now time.Time) time.Duration {
 func (s *subscriber) depth(now time.Time) (queued, inFlight int, oldest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for d := s.held.next; d != &s.held; d = d.next {
+	for d := s.inHand.next; d != &s.inHand; d = d.next {
 		if !d.waiting {
 			oldest = max(oldest, now.Sub(d.ev.Seq.Time()))
 		}

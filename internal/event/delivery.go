@@ -15,6 +15,9 @@ const (
 	StateDelivered State = "delivered"
 	StateFailed    State = "failed"
 	StateDiscarded State = "discarded"
+	// StateDeadLettered is a failed delivery whose event lies in a
+	// dead-letter queue.
+	StateDeadLettered State = "dead_lettered"
 )
 
 // Reasons for a discarded delivery.
@@ -31,6 +34,9 @@ const (
 	Enabled  Status = 1
 	Disabled Status = 2
 	Deleted  Status = 3
+	// Held keeps what is accepted until the subscription is enabled: its
+	// target is not there yet.
+	Held Status = 4
 )
 
 // Subscription is what a destination compiles to: which events, how they are
@@ -46,29 +52,117 @@ type Subscription struct {
 	Kind  Kind
 	Types []string
 
+	// Bus and Pattern select events of kind OnBus: those on this bus that
+	// match the pattern, or all of them where it is nil.
+	Bus     int64
+	Pattern []byte
+
 	// APIVersion re-labels snapshots for a destination that pinned a version.
 	APIVersion string
+	// Input shapes what the target gets; nil sends the event as it is.
+	Input      *Input
 	Retry      retry.Policy
+	DeadLetter *DeadLetter
 	Target     Target
+}
+
+// Input says how an event on a bus becomes a target's input: at most one of
+// Constant, Path and Template is set (see internal/transform).
+type Input struct {
+	Constant string            `json:"constant,omitempty"` // JSON text
+	Path     string            `json:"path,omitempty"`
+	Paths    map[string]string `json:"paths,omitempty"`
+	Template string            `json:"template,omitempty"`
+	RuleARN  string            `json:"-"`
+	RuleName string            `json:"-"`
+}
+
+// DeadLetter is where a delivery's event goes when no try is left.
+type DeadLetter struct {
+	Queue     Queue
+	RuleARN   string
+	TargetARN string
+}
+
+// Queue names a queue: by its ARN, because it may not exist (yet).
+type Queue struct {
+	Scope Scope
+	ARN   string
 }
 
 // Target says where a subscription sends. Exactly the field that Kind names
 // is set.
 type Target struct {
-	Kind    TargetKind
-	Webhook *WebhookTarget
+	Kind           TargetKind
+	Webhook        *WebhookTarget
+	Bus            *BusTarget
+	EventSource    *SourceTarget
+	Queue          *QueueTarget
+	Log            *LogTarget
+	Archive        *ArchiveTarget
+	APIDestination *APIDestinationTarget
+	// Unsupported is the ARN of something that Waybill cannot send to.
+	Unsupported string
 }
 
 // TargetKind names a kind of target.
 type TargetKind string
 
-// TargetWebhook is an HTTP endpoint that gets signed POSTs.
-const TargetWebhook TargetKind = "webhook"
+// The kinds of target.
+const (
+	TargetWebhook        TargetKind = "webhook"         // an HTTP endpoint that gets signed POSTs
+	TargetBus            TargetKind = "event_bus"       // another event bus
+	TargetEventSource    TargetKind = "event_source"    // a partner event source, by which events come to a bus
+	TargetQueue          TargetKind = "queue"           // a queue
+	TargetLog            TargetKind = "log_group"       // a log group
+	TargetArchive        TargetKind = "archive"         // an archive
+	TargetAPIDestination TargetKind = "api_destination" // an HTTP endpoint with a connection's credentials
+	TargetUnsupported    TargetKind = "unsupported"
+)
 
 // WebhookTarget is an HTTP endpoint and its live signing secrets, newest first.
 type WebhookTarget struct {
 	URL     string
 	Secrets []string
+}
+
+// BusTarget is an event bus, by its ARN.
+type BusTarget struct {
+	Scope Scope
+	ARN   string
+}
+
+// SourceTarget is a partner event source by its name, which is unique in
+// the installation and a region.
+type SourceTarget struct {
+	Name   string
+	Region string
+	ARN    string
+}
+
+// QueueTarget is a queue, with the group that messages to a FIFO queue get.
+type QueueTarget struct {
+	Queue
+	GroupID string
+}
+
+// LogTarget is a log group, by its ARN.
+type LogTarget struct {
+	Scope Scope
+	ARN   string
+}
+
+// ArchiveTarget is an archive, by its number.
+type ArchiveTarget struct{ Number int64 }
+
+// APIDestinationTarget is an API destination by its ARN, with what a rule's
+// target adds to the request.
+type APIDestinationTarget struct {
+	Scope      Scope
+	ARN        string
+	PathValues []string // for the *s of the endpoint's URL
+	Header     map[string]string
+	Query      map[string]string
 }
 
 // Outcome of an attempt. The values are stored.
@@ -80,6 +174,7 @@ const (
 	FailedRetry  Outcome = 2 // it did not; there is a next try
 	FailedFinal  Outcome = 3 // it did not; there is none
 	WasDiscarded Outcome = 4 // not tried: the destination was disabled or deleted
+	DeadLettered Outcome = 5 // it did not; the event went to the dead-letter queue
 )
 
 // Class says in a word why an attempt ended as it did.
@@ -99,6 +194,9 @@ const (
 	ClassProtocol Class = "invalid_response"  // not HTTP, headers too large, broken off
 	ClassConfig   Class = "invalid_target"    // the target cannot be used as configured
 	ClassDiscard  Class = "discarded"         // see Message
+	ClassInput    Class = "input_error"       // the event could not be shaped for the target
+	ClassNoTarget Class = "no_target"         // the target does not exist
+	ClassRefused  Class = "refused"           // the target, inside Waybill, would not take it
 )
 
 // Attempt is one try of one delivery. It is appended and never changed.

@@ -32,6 +32,7 @@ type Kind uint8
 const (
 	Snapshot Kind = 1 // Stripe v1: carries a copy of the object
 	Thin     Kind = 2 // Stripe v2: names the object
+	OnBus    Kind = 3 // on an event bus: an EventBridge envelope
 )
 
 func (k Kind) String() string {
@@ -40,6 +41,8 @@ func (k Kind) String() string {
 		return "snapshot"
 	case Thin:
 		return "thin"
+	case OnBus:
+		return "bus"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
@@ -53,8 +56,14 @@ type Event struct {
 	Created time.Time // millisecond precision, UTC
 	// ObjectID is the id of the object the event is about, or "".
 	ObjectID string
+	// Bus is the number of the event bus that an event of kind OnBus is on.
+	Bus int64
+	// Hops counts the buses it was on before: rules that send events in a
+	// circle come to an end.
+	Hops int
 	// Payload is the event as retrieved through the API, one JSON object
-	// (a snapshot without its pending_webhooks, which changes).
+	// (a snapshot without its pending_webhooks, which changes), or the
+	// EventBridge envelope.
 	Payload []byte
 	// Cut is where a thin event's Payload stops being part of the pushed
 	// notification: data, changes and snapshot_event come after it and can
@@ -112,11 +121,15 @@ func ParseRoutes(data []byte) ([]Route, error) {
 
 // ID returns the event's id: Waybill's own, or the one its publisher chose.
 func (e *Event) ID() string {
-	end := idAt
+	start := idAt
+	if e.Kind == OnBus {
+		start = envelopeIDAt
+	}
+	end := start
 	for end < len(e.Payload) && e.Payload[end] != '"' {
 		end++
 	}
-	return string(e.Payload[idAt:end])
+	return string(e.Payload[start:end])
 }
 
 // Assign gives the event its place in the sequence and writes it into the id
@@ -124,7 +137,11 @@ func (e *Event) ID() string {
 // snapshot event it belongs to.
 func (e *Event) Assign(s Seq) {
 	e.Seq = s
-	if e.seqAt != 0 {
+	switch {
+	case e.seqAt == 0:
+	case e.Kind == OnBus:
+		putUUID(e.Payload[e.seqAt:], s)
+	default:
 		putSeq(e.Payload[e.seqAt:], s)
 	}
 	if e.twinOf != nil {

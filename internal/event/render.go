@@ -44,6 +44,10 @@ type Draft struct {
 	Changes       []byte
 	Reason        []byte
 
+	// Envelope makes it an event on a bus; of the fields above only ID, Type
+	// (its detail-type) and Created (its time) are then used.
+	Envelope *Envelope
+
 	// ObjectID is the id inside Object or RelatedObject, or "".
 	ObjectID string
 	// ObjectType is data.object.object, for the twin's related_object.
@@ -57,9 +61,12 @@ func (d *Draft) Build(scope Scope, now time.Time, defaultVersion string) *Event 
 		created = now
 	}
 	e := &Event{Scope: scope, Type: d.Type, Created: created.UTC().Truncate(time.Millisecond), ObjectID: d.ObjectID}
-	if d.RelatedObject != nil {
+	switch {
+	case d.Envelope != nil:
+		d.buildEnvelope(e)
+	case d.RelatedObject != nil:
 		d.buildThin(e)
-	} else {
+	default:
 		d.buildSnapshot(e, defaultVersion)
 	}
 	return e
@@ -235,8 +242,11 @@ func (e *Event) appendID(b []byte, id string) []byte {
 // AppendPush appends the body that a destination receives. apiVersion is the
 // version a snapshot destination pinned, or "" for the event's own.
 func (e *Event) AppendPush(dst []byte, apiVersion string) []byte {
-	if e.Kind == Thin {
+	switch e.Kind {
+	case Thin:
 		return append(append(dst, e.Payload[:e.Cut]...), '}')
+	case OnBus:
+		return append(dst, e.Payload...)
 	}
 	body := e.Payload
 	if apiVersion != "" {
@@ -251,7 +261,7 @@ func (e *Event) AppendPush(dst []byte, apiVersion string) []byte {
 // AppendFull appends the event as the API returns it. pending is the count of
 // deliveries not yet successful, shown by snapshot events.
 func (e *Event) AppendFull(dst []byte, pending int) []byte {
-	if e.Kind == Thin {
+	if e.Kind != Snapshot {
 		return append(dst, e.Payload...)
 	}
 	return appendPending(dst, e.Payload, pending)

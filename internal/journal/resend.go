@@ -65,7 +65,7 @@ func (s *Service) resend(ctx context.Context, c account.Caller, e *event.Event, 
 	if err != nil {
 		return toFault(err, "find destination")
 	}
-	if d.Status != event.Enabled {
+	if d.Status == event.Disabled {
 		return fault.Invalidf("webhook_endpoint", "%s is disabled. Enable it, then resend.", d.ID)
 	}
 	if d.Payload != e.Kind {

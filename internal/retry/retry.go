@@ -37,12 +37,56 @@ type Policy struct {
 	// counted from the end of the attempt before. Its length is the number of
 	// retries.
 	Delays []time.Duration
+	// Tries, if not 0, takes the place of Delays: that many retries, a second
+	// apart at first and twice as long each time, up to maxBackoff.
+	Tries int
+	// MaxAge ends the retries that long after the event was accepted; 0 is
+	// never.
+	MaxAge time.Duration
+}
+
+// maxBackoff lets EventBridge's 185 retries fill its 24 hours.
+const maxBackoff = 8 * time.Minute
+
+// EventBridge returns the schedule of a rule's target: so many retries with
+// exponential back-off, none later than maxAge after the event.
+func EventBridge(retries int, maxAge time.Duration) Policy {
+	return Policy{Tries: retries, MaxAge: maxAge}
+}
+
+// Limit says what ended the retries of a policy. The values are EventBridge's
+// EXHAUSTED_RETRY_CONDITION.
+type Limit string
+
+// The limits.
+const (
+	LimitAttempts Limit = "MaximumRetryAttempts"
+	LimitAge      Limit = "MaximumEventAgeInSeconds"
+)
+
+// Within says whether a try at the given time is within MaxAge of an event's
+// acceptance.
+func (p Policy) Within(accepted, at time.Time) bool {
+	return p.MaxAge == 0 || !at.After(accepted.Add(p.MaxAge))
+}
+
+// delay is the nominal wait after attempt n has failed.
+func (p Policy) delay(n int) (time.Duration, bool) {
+	switch {
+	case n < 1:
+		return 0, false
+	case p.Tries > 0:
+		return min(time.Second<<min(n-1, 16), maxBackoff), n <= p.Tries
+	case n > len(p.Delays):
+		return 0, false
+	}
+	return p.Delays[n-1], true
 }
 
 // Live returns the schedule for live mode: steps growing to 12 hours, the last
 // one cut so that the final attempt falls three days after the first.
 func Live() Policy {
-	return Policy{[]time.Duration{
+	return Policy{Delays: []time.Duration{
 		30 * time.Second, 2 * time.Minute, 8 * time.Minute, 30 * time.Minute,
 		time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour,
 		12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour,
@@ -52,13 +96,13 @@ func Live() Policy {
 
 // Sandbox returns the schedule for test mode: three retries over a few hours.
 func Sandbox() Policy {
-	return Policy{[]time.Duration{5 * time.Minute, 30 * time.Minute, 2 * time.Hour}}
+	return Policy{Delays: []time.Duration{5 * time.Minute, 30 * time.Minute, 2 * time.Hour}}
 }
 
 // Dev returns the schedule for a developer who is watching: three retries
 // within seconds.
 func Dev() Policy {
-	return Policy{[]time.Duration{time.Second, 2 * time.Second, 4 * time.Second}}
+	return Policy{Delays: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}}
 }
 
 // None returns the policy that never retries.
@@ -74,7 +118,7 @@ func FromSeconds(seconds []int64) (Policy, error) {
 		s = min(max(s, 0), int64(MaxDelay/time.Second)+1)
 		delays[i] = time.Duration(s) * time.Second
 	}
-	p := Policy{delays}
+	p := Policy{Delays: delays}
 	if err := p.Validate(); err != nil {
 		return Policy{}, err
 	}
@@ -126,9 +170,10 @@ func (p Policy) Total() time.Duration {
 // number in [0, 1). It is never shorter than retryAfter, what the receiver
 // asked for (see [ParseRetryAfter]; 0 is no wish), up to [MaxRetryAfter].
 func (p Policy) Next(n int, now time.Time, retryAfter time.Duration, rnd float64) (at time.Time, ok bool) {
-	if n < 1 || n > len(p.Delays) {
+	nominal, ok := p.delay(n)
+	if !ok {
 		return time.Time{}, false
 	}
-	wait := time.Duration(float64(p.Delays[n-1]) * (minJitter + jitterSpan*rnd))
+	wait := time.Duration(float64(nominal) * (minJitter + jitterSpan*rnd))
 	return now.Add(max(wait, min(retryAfter, MaxRetryAfter))), true
 }

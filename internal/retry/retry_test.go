@@ -55,7 +55,7 @@ func TestPresetsAreFresh(t *testing.T) {
 
 func TestNext(t *testing.T) {
 	t.Parallel()
-	p := Policy{[]time.Duration{10 * time.Second, time.Hour}}
+	p := Policy{Delays: []time.Duration{10 * time.Second, time.Hour}}
 	tests := []struct {
 		name       string
 		n          int
@@ -95,7 +95,7 @@ func TestNext(t *testing.T) {
 
 func TestNextAllowsADelayLongerThanTheRetryAfterCap(t *testing.T) {
 	t.Parallel()
-	p := Policy{[]time.Duration{MaxDelay}}
+	p := Policy{Delays: []time.Duration{MaxDelay}}
 	if at, ok := p.Next(1, epoch, 25*time.Hour, 0.5); !ok || at.Sub(epoch) != MaxDelay {
 		t.Errorf("wait = %s, %t", at.Sub(epoch), ok)
 	}
@@ -110,7 +110,7 @@ func TestNextProperties(t *testing.T) {
 		for i := range delays {
 			delays[i] = MinDelay + time.Duration(rng.Int64N(int64(MaxDelay-MinDelay+1)))
 		}
-		p := Policy{delays}
+		p := Policy{Delays: delays}
 		n := rng.IntN(MaxRetries + 3)
 		rnd := rng.Float64()
 		retryAfter := time.Duration(rng.Int64N(int64(48 * time.Hour)))
@@ -165,7 +165,7 @@ func TestValidate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := Policy{tt.delays}.Validate()
+			err := Policy{Delays: tt.delays}.Validate()
 			if tt.want == "" && err != nil {
 				t.Fatal(err)
 			}

@@ -8,13 +8,19 @@ import (
 	"slices"
 
 	"github.com/waybill-dev/waybill/internal/event"
+	"github.com/waybill-dev/waybill/internal/pattern"
 )
 
-// Snapshot is immutable.
+// Snapshot is immutable, except that it shares with its successors the
+// matchers of the event buses, which change in place: what Version says is to
+// be read before OnBus is asked. A rule of a later version may then be seen
+// early, but the store refuses what was routed by an outdated version, and it
+// is routed again.
 type Snapshot struct {
 	version int64
-	byID    map[int64]*event.Subscription
+	byID    index
 	scopes  map[event.Scope]*table
+	buses   map[int64]*pattern.Matcher
 }
 
 // table is one scope's part of a snapshot. Under each event type stand all
@@ -39,7 +45,25 @@ func (s *Snapshot) Version() int64 { return s.version }
 
 // Subscription finds one by its number; nil if there is none, or it was
 // deleted.
-func (s *Snapshot) Subscription(id int64) *event.Subscription { return s.byID[id] }
+func (s *Snapshot) Subscription(id int64) *event.Subscription { return s.byID.get(id) }
+
+// OnBus appends the subscriptions that select an event on a bus by its
+// envelope, ordered by number.
+func (s *Snapshot) OnBus(dst []*event.Subscription, bus int64, envelope []byte) []*event.Subscription {
+	m := s.buses[bus]
+	if m == nil {
+		return dst
+	}
+	var room [16]int64
+	ids := m.Match(room[:0], envelope)
+	slices.Sort(ids)
+	for _, id := range ids {
+		if sub := s.byID.get(id); sub != nil {
+			dst = append(dst, sub)
+		}
+	}
+	return dst
+}
 
 // Match returns the subscriptions that select such an event, disabled ones
 // too, ordered by number. The slice is shared: do not change it.
@@ -58,12 +82,15 @@ func (s *Snapshot) Match(scope event.Scope, kind event.Kind, typ string) []*even
 // removed if their status is Deleted. Only the scopes they are in are built
 // anew.
 func (s *Snapshot) Apply(changed []event.Subscription, version int64) *Snapshot {
-	next := &Snapshot{version: version, byID: make(map[int64]*event.Subscription, len(s.byID)+len(changed)), scopes: make(map[event.Scope]*table, len(s.scopes)+1)}
-	maps.Copy(next.byID, s.byID)
+	next := &Snapshot{version: version, byID: s.byID.edit(), scopes: make(map[event.Scope]*table, len(s.scopes)+1), buses: s.buses}
 	maps.Copy(next.scopes, s.scopes)
 	touched := map[event.Scope]map[int64]*event.Subscription{}
 	for i := range changed {
 		sub := &changed[i]
+		if was := s.byID.get(sub.ID); sub.Bus != 0 || was != nil && was.Bus != 0 {
+			next.applyOnBus(s, sub)
+			continue
+		}
 		subs := touched[sub.Scope]
 		if subs == nil {
 			subs = map[int64]*event.Subscription{}
@@ -74,11 +101,11 @@ func (s *Snapshot) Apply(changed []event.Subscription, version int64) *Snapshot 
 		}
 		if sub.Status == event.Deleted {
 			delete(subs, sub.ID)
-			delete(next.byID, sub.ID)
+			next.byID.set(sub.ID, nil)
 			continue
 		}
 		subs[sub.ID] = sub
-		next.byID[sub.ID] = sub
+		next.byID.set(sub.ID, sub)
 	}
 	for scope, subs := range touched {
 		next.scopes[scope] = compile(subs)

@@ -46,9 +46,12 @@ type Registry interface {
 
 // Account is one account.
 type Account struct {
-	Number     int64
-	ID         string // acct_…
-	Name       string
+	Number int64
+	ID     string // acct_…
+	Name   string
+	// AWSID is the account's 12-digit AWS account id. "" lets the store draw
+	// one when the account is created.
+	AWSID      string
 	APIVersion string // default for snapshots; "" is the installation's
 	Created    time.Time
 }

@@ -50,6 +50,10 @@ type Store interface {
 	Log
 	History
 	Registry
+	Resources
+	AWSKeys
+	Queues
+	Shelves
 	// Ping answers nil when the database can be read.
 	Ping(ctx context.Context) error
 	Close() error
@@ -105,7 +109,10 @@ type Batch struct {
 	// RetryPut inserts or replaces; RetryDelete removes.
 	RetryPut    []Retry
 	RetryDelete []RetryKey
-	Now         time.Time
+	// Deposits are what deliveries leave in queues, log groups and archives.
+	// Those into one that was deleted meanwhile are dropped with it.
+	Deposits []*event.Deposit
+	Now      time.Time
 }
 
 // Submission is one publish request: all of its events or none.
@@ -193,7 +200,7 @@ type AfterParams struct {
 	After, UpTo event.Seq
 	Limit       int
 	MaxBytes    int // stop after this many bytes of payload; 0 is no bound
-	// Skim leaves the payloads out.
+	// Skim leaves out the payloads, and Bus and Hops.
 	Skim bool
 	// Undone leaves of each event's Routes only those to be dispatched that
 	// are neither attempted nor in the retry table; an event may then have
@@ -254,7 +261,7 @@ type ListEvents struct {
 	// Created bounds; zero is unbounded. Both inclusive.
 	CreatedFrom, CreatedTo time.Time
 	// Undelivered, if set, selects events that have (true) or lack (false)
-	// deliveries that are pending or failed.
+	// deliveries that are pending, failed or dead-lettered.
 	Undelivered *bool
 	// Older asks for events before this one, Newer for those after it; the
 	// page is newest first in either case, and adjacent to the cursor.

@@ -258,7 +258,7 @@ type pageObject[T any] struct {
 type destinationObject struct {
 	ID                 string            `json:"id"`
 	Object             string            `json:"object"`
-	AmazonEventBridge  *struct{}         `json:"amazon_eventbridge"`
+	AmazonEventBridge  *amazonSource     `json:"amazon_eventbridge"`
 	AzureEventGrid     *struct{}         `json:"azure_event_grid"`
 	Created            string            `json:"created"`
 	Description        string            `json:"description"`
@@ -281,6 +281,12 @@ type statusDetails struct {
 	Disabled struct {
 		Reason string `json:"reason"`
 	} `json:"disabled"`
+}
+
+type amazonSource struct {
+	AccountID string `json:"aws_account_id"`
+	SourceARN string `json:"aws_event_source_arn"`
+	Status    string `json:"aws_event_source_status"`
 }
 
 type webhookEndpoint struct {
@@ -306,6 +312,9 @@ func (c *call) destinationObject(d *destination.Destination, show shown) destina
 		o.Status = "disabled"
 		o.StatusDetails = new(statusDetails)
 		o.StatusDetails.Disabled.Reason = d.DisabledReason
+	}
+	if b := d.EventBridge; b != nil {
+		o.AmazonEventBridge = &amazonSource{AccountID: b.AccountID, SourceARN: b.SourceARN, Status: c.api.destinations.SourceStatus(d)}
 	}
 	if d.Type == destination.TypeWebhookEndpoint {
 		o.WebhookEndpoint = new(webhookEndpoint)

@@ -41,6 +41,9 @@ type Accounts interface {
 
 // Destinations are the verbs of destination.Service.
 type Destinations interface {
+	// SourceStatus is the state of the event source of a destination of type
+	// amazon_eventbridge.
+	SourceStatus(d *destination.Destination) string
 	Create(ctx context.Context, c account.Caller, p destination.CreateParams) (*destination.Destination, error)
 	Update(ctx context.Context, c account.Caller, id string, p destination.UpdateParams) (*destination.Destination, error)
 	Retrieve(ctx context.Context, c account.Caller, id string) (*destination.Destination, error)

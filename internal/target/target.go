@@ -19,6 +19,8 @@ type Message struct {
 	Body []byte
 	// Attempt counts from 1.
 	Attempt int
+	// Event is what Body was made of. It is not to be changed.
+	Event *event.Event
 }
 
 // Result is what one try brought. Times are measured by the target.
@@ -35,11 +37,18 @@ type Result struct {
 	RetryAfter time.Duration
 	// Permanent means that a further try cannot succeed.
 	Permanent bool
+	// Deposit, with success, is what the delivery leaves inside Waybill: the
+	// engine writes it in the transaction of the attempt.
+	Deposit *event.Deposit
 }
 
 // Interrupted is the class of a Result that is no attempt: ctx ended, as it
 // does at shutdown, before the try was over.
 const Interrupted event.Class = "interrupted"
+
+// Held is the class of a Result that is no attempt either: the target is not
+// there yet. The delivery is kept and offered again.
+const Held event.Class = "held"
 
 // Target sends messages to one place.
 //

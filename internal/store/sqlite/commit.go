@@ -63,9 +63,14 @@ type statements struct {
 	all                                                 []*sql.Stmt
 	begin, commit, rollback                             *sql.Stmt
 	lane, mark, version, eventKey, idempotent, remember *sql.Stmt
-	deleteRetry                                         *sql.Stmt
+	deleteRetry, holder                                 *sql.Stmt
+
+	lastMessage, message, visible, inOrder, inFlight     *sql.Stmt
+	takeMessage, hideMessage, deleteMessage, dropMessage *sql.Stmt
+	copyMessage, dedup, rememberDedup, forgetDedups      *sql.Stmt
 
 	events, attempts, retries, keys inserter
+	messages, logEntries, archived  inserter
 }
 
 func (s *statements) prepare(ctx context.Context, c *sql.Conn) error {
@@ -83,6 +88,21 @@ func (s *statements) prepare(ctx context.Context, c *sql.Conn) error {
 		{&s.idempotent, "SELECT hash, result FROM idempotency WHERE scope = ? AND generation = ? AND key = ? AND created >= ?"},
 		{&s.remember, "INSERT OR REPLACE INTO idempotency (scope, generation, key, hash, result, created) VALUES (?,?,?,?,?,?)"},
 		{&s.deleteRetry, "DELETE FROM retries WHERE scope = ? AND seq = ? AND sub = ? AND run = ?"},
+		{&s.holder, "SELECT kind FROM resources WHERE number = ? AND status <> 3"},
+		{&s.lastMessage, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"},
+		{&s.message, "SELECT " + messageColumns + " FROM messages WHERE id = ?"},
+		{&s.visible, visibleQuery},
+		{&s.inOrder, inOrderQuery},
+		{&s.inFlight, inFlightQuery},
+		{&s.takeMessage, "UPDATE messages SET visible_at = ?, receives = ?, receipt = ?, first_received = ? WHERE id = ?"},
+		{&s.hideMessage, "UPDATE messages SET visible_at = ? WHERE id = ? AND queue = ? AND receipt = ? AND receives > 0"},
+		{&s.deleteMessage, "DELETE FROM messages WHERE id = ? AND queue = ? AND receipt = ? AND receives > 0"},
+		{&s.dropMessage, "DELETE FROM messages WHERE id = ?"},
+		{&s.copyMessage, "INSERT INTO messages (" + messageColumns + `)
+			SELECT ?, ?, ?, 0, 0, ?, 0, ?, CASE sequence WHEN 0 THEN 0 ELSE ? END, grp, dedup, message_id, attributes, body FROM messages WHERE id = ?`},
+		{&s.dedup, "SELECT message_id, sequence FROM message_dedups WHERE queue = ? AND within = ? AND dedup = ? AND expires > ?"},
+		{&s.rememberDedup, "INSERT OR REPLACE INTO message_dedups (queue, within, dedup, expires, message_id, sequence) VALUES (?,?,?,?,?,?)"},
+		{&s.forgetDedups, "DELETE FROM message_dedups WHERE expires <= ?"},
 	} {
 		stmt, err := c.PrepareContext(ctx, p.sql) //nolint:sqlclosecheck // statements.close does
 		if err != nil {
@@ -96,10 +116,13 @@ func (s *statements) prepare(ctx context.Context, c *sql.Conn) error {
 		head, tail string
 		columns    int
 	}{
-		{&s.events, "INSERT INTO events (seq, scope, kind, type, created, object_id, routes, cut, payload)", "", 9},
+		{&s.events, "INSERT INTO events (seq, scope, kind, type, created, object_id, bus, hops, routes, cut, payload)", "", 11},
 		{&s.attempts, "INSERT INTO attempts (seq, sub, run, n, scope, outcome, status, started, first_byte, total, next_at, class, detail)", " ON CONFLICT DO NOTHING", 13},
 		{&s.retries, "INSERT OR REPLACE INTO retries (scope, seq, sub, run, n, next_at)", "", 6},
 		{&s.keys, "INSERT INTO event_keys (scope, id, seq, hash)", "", 4},
+		{&s.messages, "INSERT INTO messages (" + messageColumns + ")", "", 14},
+		{&s.logEntries, "INSERT INTO log_entries (grp, time, stream, message)", "", 4},
+		{&s.archived, "INSERT INTO archived (archive, time, seq, payload)", " ON CONFLICT DO NOTHING", 4},
 	} {
 		if err := p.to.prepare(ctx, c, p.head, p.columns, p.tail); err != nil {
 			return fmt.Errorf("prepare %q: %w", p.head, classify(err))
@@ -201,6 +224,11 @@ func (db *DB) commitBatch(ctx context.Context, b *store.Batch) error {
 			return err
 		}
 	}
+	if len(b.Deposits) > 0 {
+		if err := db.deposit(ctx, b.Deposits, b.Now); err != nil {
+			return err
+		}
+	}
 	for _, k := range b.RetryDelete {
 		if _, err := s.deleteRetry.ExecContext(ctx, int64(k.Scope), int64(k.Seq), k.Subscription, k.Run); err != nil {
 			return err
@@ -261,7 +289,7 @@ func (db *DB) addSubmission(ctx context.Context, sub *store.Submission, now time
 		if _, known := sub.Existing[i]; known {
 			continue
 		}
-		s.events.add(int64(e.Seq), int64(e.Scope), int(e.Kind), e.Type, e.Created.UnixMilli(), e.ObjectID,
+		s.events.add(int64(e.Seq), int64(e.Scope), int(e.Kind), e.Type, e.Created.UnixMilli(), e.ObjectID, e.Bus, e.Hops,
 			event.AppendRoutes(make([]byte, 0, 4*len(e.Routes)), e.Routes), e.Cut, e.Payload)
 		for _, r := range e.Routes {
 			if r.Disposition == event.Parked {

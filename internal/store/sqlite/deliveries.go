@@ -159,7 +159,7 @@ const (
 func (c *candidates) next(ctx context.Context, q querier) (seqs []event.Seq, done bool, err error) {
 	query := anyEvent
 	switch c.p.State {
-	case event.StateFailed:
+	case event.StateFailed, event.StateDeadLettered:
 		query = failedEvent
 	case event.StatePending:
 		query = pendingEvent
@@ -303,6 +303,8 @@ func settle(d *event.Delivery, at event.Disposition, tries []try, next int64, wa
 			return err
 		}
 		d.State, d.Reason = event.StateDiscarded, a.Message
+	case last.outcome == event.DeadLettered:
+		d.State = event.StateDeadLettered
 	default:
 		d.State = event.StateFailed
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
-const eventColumns = "seq, scope, kind, type, created, object_id, routes, cut, payload"
+const eventColumns = "seq, scope, kind, type, created, object_id, bus, hops, routes, cut, payload"
 
 // scanEvent reads eventColumns, with any further columns after them.
 func scanEvent(rows *sql.Rows, more ...any) (*event.Event, error) {
 	e := new(event.Event)
 	var created int64
 	var routes []byte
-	dest := append([]any{&e.Seq, &e.Scope, &e.Kind, &e.Type, &created, &e.ObjectID, &routes, &e.Cut, &e.Payload}, more...)
+	dest := append([]any{&e.Seq, &e.Scope, &e.Kind, &e.Type, &created, &e.ObjectID, &e.Bus, &e.Hops, &routes, &e.Cut, &e.Payload}, more...)
 	if err := rows.Scan(dest...); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func queryBounded(ctx context.Context, q querier, maxBytes int, query string, ar
 func (db *DB) EventsAfter(ctx context.Context, p store.AfterParams) (events []*event.Event, err error) {
 	columns := eventColumns
 	if p.Skim {
-		columns = strings.Replace(columns, "payload", "x''", 1)
+		columns = strings.NewReplacer("payload", "x''", "bus", "0", "hops", "0").Replace(columns)
 	}
 	err = db.view(ctx, func(q querier) error {
 		events, err = queryBounded(ctx, q, p.MaxBytes, "SELECT "+columns+" FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", int64(p.After), int64(p.UpTo), p.Limit)
@@ -124,7 +124,7 @@ func dropSettled(ctx context.Context, q querier, events []*event.Event) error {
 	return nil
 }
 
-const dueQuery = `SELECT e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.routes, e.cut, e.payload, r.run, r.n, r.next_at
+const dueQuery = `SELECT e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.bus, e.hops, e.routes, e.cut, e.payload, r.run, r.n, r.next_at
 		FROM retries r JOIN events e ON e.seq = r.seq
 		WHERE r.sub = ? AND r.next_at <= ? ORDER BY r.next_at, r.seq LIMIT ?`
 

@@ -86,6 +86,8 @@ func (db *DB) Event(ctx context.Context, scope event.Scope, id string) (found *e
 	err = store.ErrNotFound
 	if seq, ok := event.ParseID(id, scope.Live()); ok {
 		found, err = bySeq(seq)
+	} else if seq, ok := event.ParseBusID(id); ok {
+		found, err = bySeq(seq)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		var seq event.Seq
@@ -265,7 +267,8 @@ func listArgs(p store.ListEvents, created span, low, high int64, batch int) []an
 }
 
 // withDelivery keeps the events that have, or lack, a delivery that is pending
-// or failed. A discarded one is neither: nobody waits for it.
+// or failed, also if a dead-letter queue has it. A discarded one is none of them:
+// nobody waits for it.
 func withDelivery(ctx context.Context, q querier, scope event.Scope, events []*event.Event, undelivered bool) ([]*event.Event, error) {
 	heads := make([]head, len(events))
 	for i, e := range events {
@@ -277,7 +280,7 @@ func withDelivery(ctx context.Context, q querier, scope event.Scope, events []*e
 	}
 	open := map[event.Seq]bool{}
 	for _, d := range deliveries {
-		if d.State == event.StatePending || d.State == event.StateFailed {
+		if d.State == event.StatePending || d.State == event.StateFailed || d.State == event.StateDeadLettered {
 			open[d.Seq] = true
 		}
 	}

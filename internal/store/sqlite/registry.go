@@ -2,9 +2,11 @@ package sqlite
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"time"
 
@@ -29,6 +31,7 @@ func (db *DB) BindKey(ctx context.Context, fingerprint string) (recorded string,
 // CreateAccount stores an account with its keys.
 func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 	var number int64
+	var awsID string
 	err := db.tx(ctx, func(ctx context.Context) error {
 		if p.OnlyFirst {
 			var others bool
@@ -40,8 +43,14 @@ func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 			}
 		}
 		a := &p.Account
-		if err := db.write.QueryRowContext(ctx, "INSERT INTO accounts (id, name, api_version, created) VALUES (?,?,?,?) RETURNING number",
-			a.ID, a.Name, a.APIVersion, millis(a.Created)).Scan(&number); err != nil {
+		if awsID = a.AWSID; awsID == "" {
+			var err error
+			if awsID, err = db.drawAWSID(ctx); err != nil {
+				return err
+			}
+		}
+		if err := db.write.QueryRowContext(ctx, "INSERT INTO accounts (id, name, aws_id, api_version, created) VALUES (?,?,?,?,?) RETURNING number",
+			a.ID, a.Name, awsID, a.APIVersion, millis(a.Created)).Scan(&number); err != nil {
 			return err
 		}
 		for i := range p.Keys {
@@ -56,16 +65,34 @@ func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 	if err != nil {
 		return fmt.Errorf("create account: %w", err)
 	}
-	p.Account.Number = number
+	p.Account.Number, p.Account.AWSID = number, awsID
 	for i := range p.Keys {
 		p.Keys[i].Account = number
 	}
 	return nil
 }
 
+// drawAWSID finds an AWS account id that no account has.
+func (db *DB) drawAWSID(ctx context.Context) (string, error) {
+	for {
+		n, err := rand.Int(rand.Reader, big.NewInt(1e12))
+		if err != nil {
+			return "", err
+		}
+		id := fmt.Sprintf("%012d", n)
+		var taken bool
+		err = db.write.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM accounts WHERE aws_id = ?)", id).Scan(&taken)
+		if err != nil || !taken {
+			return id, err
+		}
+	}
+}
+
+const accountColumns = "a.number, a.id, a.name, a.aws_id, a.api_version, a.created"
+
 // Accounts lists all accounts.
 func (db *DB) Accounts(ctx context.Context) ([]store.Account, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT number, id, name, api_version, created FROM accounts ORDER BY number")
+	rows, err := db.read.QueryContext(ctx, "SELECT "+accountColumns+" FROM accounts a ORDER BY number")
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", ended(ctx, err))
 	}
@@ -74,7 +101,7 @@ func (db *DB) Accounts(ctx context.Context) ([]store.Account, error) {
 	for rows.Next() {
 		var a store.Account
 		var created int64
-		if err := rows.Scan(&a.Number, &a.ID, &a.Name, &a.APIVersion, &created); err != nil {
+		if err := rows.Scan(&a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created); err != nil {
 			return nil, fmt.Errorf("list accounts: %w", ended(ctx, err))
 		}
 		a.Created = fromMillis(created)
@@ -91,9 +118,9 @@ func (db *DB) KeyOwner(ctx context.Context, hash [32]byte) (store.APIKey, store.
 	k := store.APIKey{Hash: hash}
 	var a store.Account
 	var keyCreated, created int64
-	err := db.read.QueryRowContext(ctx, `SELECT k.account, k.live, k.hint, k.created, a.number, a.id, a.name, a.api_version, a.created
+	err := db.read.QueryRowContext(ctx, `SELECT k.account, k.live, k.hint, k.created, `+accountColumns+`
 		FROM api_keys k JOIN accounts a ON a.number = k.account WHERE k.hash = ?`, hash[:]).
-		Scan(&k.Account, &k.Live, &k.Hint, &keyCreated, &a.Number, &a.ID, &a.Name, &a.APIVersion, &created)
+		Scan(&k.Account, &k.Live, &k.Hint, &keyCreated, &a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created)
 	if err != nil {
 		return store.APIKey{}, store.Account{}, fmt.Errorf("find key: %w", absent(ctx, err))
 	}
@@ -117,9 +144,13 @@ func (db *DB) CreateDestination(ctx context.Context, d *store.Destination, idem 
 		if version, err = db.changeConfig(ctx, idem); err != nil {
 			return err
 		}
-		return db.write.QueryRowContext(ctx, `INSERT INTO destinations (scope, id, version, revision, status, created, updated, config, secrets)
-			VALUES (?,?,?,1,?,?,?,?,?) RETURNING number`,
-			int64(d.Scope), d.ID, version, int(d.Status), millis(d.Created), millis(d.Updated), d.Config, d.Secrets).Scan(&number)
+		if number, err = db.nextNumber(ctx); err != nil {
+			return err
+		}
+		_, err = db.write.ExecContext(ctx, `INSERT INTO destinations (number, scope, id, version, revision, status, created, updated, config, secrets)
+			VALUES (?,?,?,?,1,?,?,?,?,?)`,
+			number, int64(d.Scope), d.ID, version, int(d.Status), millis(d.Created), millis(d.Updated), d.Config, d.Secrets)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("create destination: %w", err)
@@ -176,6 +207,12 @@ func (db *DB) changeConfig(ctx context.Context, idem *store.Idempotency) (versio
 	}
 	err = db.write.QueryRowContext(ctx, "UPDATE installation SET config_version = config_version + 1 RETURNING config_version").Scan(&version)
 	return version, err
+}
+
+// nextNumber gives out a number that no destination and no resource has had.
+func (db *DB) nextNumber(ctx context.Context) (number int64, err error) {
+	err = db.write.QueryRowContext(ctx, "UPDATE installation SET next_number = next_number + 1 RETURNING next_number - 1").Scan(&number)
+	return number, err
 }
 
 const destinationColumns = "number, scope, id, version, revision, status, created, updated, config, secrets"

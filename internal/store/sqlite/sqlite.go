@@ -151,11 +151,7 @@ func (db *DB) identify(ctx context.Context, o Options) error {
 var errNotOurs = errors.New("not a waybill database; choose another path")
 
 func migrate(ctx context.Context, pool *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("migrate store: %w", err)
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool, files)
+	p, err := newMigrator(pool)
 	if err != nil {
 		return fmt.Errorf("migrate store: %w", classify(err))
 	}
@@ -163,6 +159,14 @@ func migrate(ctx context.Context, pool *sql.DB) error {
 		return fmt.Errorf("migrate store: %w", classify(err))
 	}
 	return nil
+}
+
+func newMigrator(pool *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, pool, files)
 }
 
 func dsn(path, lock string, pragmas ...string) string {

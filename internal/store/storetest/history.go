@@ -191,6 +191,15 @@ func (f *fixture) testDeliveryStates() {
 		{"failed", event.Dispatch, func(e *event.Event) ([]*event.Attempt, []store.Retry) {
 			return []*event.Attempt{f.try(e, 1, 1, event.FailedRetry), f.try(e, 1, 2, event.FailedFinal)}, nil
 		}, event.Delivery{State: event.StateFailed, Attempts: 2, LastStatus: 503, LastClass: event.ClassStatus}},
+		{"dead-lettered", event.Dispatch, func(e *event.Event) ([]*event.Attempt, []store.Retry) {
+			return []*event.Attempt{f.try(e, 1, 1, event.FailedRetry), f.try(e, 1, 2, event.DeadLettered)}, nil
+		}, event.Delivery{State: event.StateDeadLettered, Attempts: 2, LastStatus: 503, LastClass: event.ClassStatus}},
+		{"dead-lettered, resent well", event.Dispatch, func(e *event.Event) ([]*event.Attempt, []store.Retry) {
+			return []*event.Attempt{f.try(e, 1, 1, event.DeadLettered), run(6, f.try(e, 1, 1, event.Delivered))}, nil
+		}, event.Delivery{State: event.StateDelivered, Attempts: 2, LastStatus: 200}},
+		{"dead-lettered, then failed", event.Dispatch, func(e *event.Event) ([]*event.Attempt, []store.Retry) {
+			return []*event.Attempt{f.try(e, 1, 1, event.DeadLettered), run(6, f.try(e, 1, 1, event.FailedFinal))}, nil
+		}, event.Delivery{State: event.StateFailed, Attempts: 2, LastStatus: 503, LastClass: event.ClassStatus}},
 		{"failed, resent", event.Dispatch, func(e *event.Event) ([]*event.Attempt, []store.Retry) {
 			return []*event.Attempt{f.try(e, 1, 1, event.FailedFinal)}, []store.Retry{retryOf(e, 1, 6, 0, later)}
 		}, event.Delivery{State: event.StatePending, Next: later, Attempts: 1, LastStatus: 503, LastClass: event.ClassStatus}},
@@ -220,7 +229,7 @@ func (f *fixture) testDeliveryStates() {
 		}
 		want := []*event.Delivery{&tt.want}
 		f.same(tt.name, f.deliveries(store.ListDeliveries{Scope: scope}), want)
-		for _, state := range []event.State{event.StatePending, event.StateDelivered, event.StateFailed, event.StateDiscarded} {
+		for _, state := range []event.State{event.StatePending, event.StateDelivered, event.StateFailed, event.StateDiscarded, event.StateDeadLettered} {
 			var listed []*event.Delivery
 			if state == tt.want.State {
 				listed = want

@@ -217,7 +217,7 @@ func (m *model) attemptRandom(b *store.Batch) {
 		m.putRetry(r)
 		return
 	}
-	a := m.try(e, route.Subscription, n, event.Outcome(1+m.r.IntN(4)))
+	a := m.try(e, route.Subscription, n, event.Outcome(1+m.r.IntN(5)))
 	a.Run = run
 	if a.Outcome == event.WasDiscarded {
 		a.N = 0
@@ -375,7 +375,7 @@ func (m *model) list(p store.ListEvents) store.Page[*event.Event] {
 		}
 		open := slices.ContainsFunc(e.Routes, func(r event.Route) bool {
 			s := m.delivery(e, r).State
-			return s == event.StatePending || s == event.StateFailed
+			return s == event.StatePending || s == event.StateFailed || s == event.StateDeadLettered
 		})
 		if p.Undelivered == nil || open == *p.Undelivered {
 			all = append(all, e)
@@ -417,6 +417,8 @@ func (m *model) delivery(e *event.Event, r event.Route) *event.Delivery {
 			d.State = event.StatePending
 		case event.FailedFinal:
 			d.State = event.StateFailed
+		case event.DeadLettered:
+			d.State = event.StateDeadLettered
 		case event.WasDiscarded:
 			d.State, d.Reason = event.StateDiscarded, a.Message
 		}
@@ -437,7 +439,7 @@ func (m *model) checkDeliveries() {
 	m.Helper()
 	for range 4 {
 		p := store.ListDeliveries{Scope: m.scope(), Subscription: m.r.Int64N(4), Limit: 1 + m.r.IntN(20)}
-		p.State = pick(m.r, "", event.StatePending, event.StateDelivered, event.StateFailed, event.StateDiscarded)
+		p.State = pick(m.r, "", event.StatePending, event.StateDelivered, event.StateFailed, event.StateDiscarded, event.StateDeadLettered)
 		p.CreatedFrom, p.CreatedTo = m.bounds()
 		if len(m.events) > 0 && m.r.IntN(2) == 0 {
 			p.Older, p.OlderSub = m.events[m.r.IntN(len(m.events))].Seq, m.r.Int64N(4)

@@ -54,6 +54,28 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"DestinationConflict", (*fixture).testDestinationConflict},
 		{"DestinationIdempotency", (*fixture).testDestinationIdempotency},
 		{"ChangedDestinations", (*fixture).testChangedDestinations},
+		{"SharedNumbers", (*fixture).testSharedNumbers},
+		{"Resources", (*fixture).testResources},
+		{"ResourceConflict", (*fixture).testResourceConflict},
+		{"ResourceAllOrNothing", (*fixture).testResourceAllOrNothing},
+		{"ResourceLives", (*fixture).testResourceLives},
+		{"ListResources", (*fixture).testListResources},
+		{"ChangedResources", (*fixture).testChangedResources},
+		{"AWSIDs", (*fixture).testAWSIDs},
+		{"AWSKeys", (*fixture).testAWSKeys},
+		{"BusEvents", (*fixture).testBusEvents},
+		{"Queue", (*fixture).testQueue},
+		{"QueueReceipts", (*fixture).testQueueReceipts},
+		{"QueueExpiry", (*fixture).testQueueExpiry},
+		{"FIFO", (*fixture).testFIFO},
+		{"FIFODedup", (*fixture).testFIFODedup},
+		{"DeadLetters", (*fixture).testDeadLetters},
+		{"QueueMove", (*fixture).testQueueMove},
+		{"QueueAbsent", (*fixture).testQueueAbsent},
+		{"QueueModel", (*fixture).testQueueModel},
+		{"Deposits", (*fixture).testDeposits},
+		{"LogEntries", (*fixture).testLogEntries},
+		{"Archive", (*fixture).testArchive},
 		{"Cancelled", (*fixture).testCancelled},
 		{"Model", (*fixture).testModel},
 	} {
@@ -136,7 +158,7 @@ func equal(got, want any) bool {
 
 func sameEvent(a, b *event.Event) bool {
 	return a.Seq == b.Seq && a.Scope == b.Scope && a.Kind == b.Kind && a.Type == b.Type && a.Created.Equal(b.Created) &&
-		a.ObjectID == b.ObjectID && a.Cut == b.Cut && bytes.Equal(a.Payload, b.Payload) && slices.Equal(a.Routes, b.Routes)
+		a.ObjectID == b.ObjectID && a.Bus == b.Bus && a.Hops == b.Hops && a.Cut == b.Cut && bytes.Equal(a.Payload, b.Payload) && slices.Equal(a.Routes, b.Routes)
 }
 
 // same compares everything but what only a driver could know.

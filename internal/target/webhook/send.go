@@ -1,14 +1,13 @@
 package webhook
 
 import (
-	"cmp"
 	"context"
-	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/sign"
 	"github.com/waybill-dev/waybill/internal/target"
+	"github.com/waybill-dev/waybill/internal/target/wire"
 )
 
 // Send implements target.Target.
@@ -18,56 +17,19 @@ func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 	if e.client.now != nil {
 		r.Started = e.client.now()
 	}
-	if err := e.exchange(ctx, m.Body, start, &r); err != nil {
-		e.failed(ctx, &r, err)
+	a, err := e.origin.Exchange(ctx, wire.Request{Head: e, Body: m.Body, Start: start}, &r)
+	if err == nil {
+		err = judge(&r, &a)
+	}
+	if err != nil {
+		e.origin.Fail(ctx, &r, err)
 	}
 	r.Total = time.Since(start)
 	return r
 }
 
-// exchange makes the try. Its error is what kept an answer from being complete.
-func (e *endpoint) exchange(ctx context.Context, body []byte, start time.Time, r *target.Result) error {
-	deadline := start.Add(e.client.timeout)
-	c, err := e.pool.get(ctx, deadline)
-	if err != nil {
-		return err
-	}
-	reusable := false
-	defer func() {
-		if reusable {
-			e.pool.put(c)
-		} else {
-			_ = c.Close() // the answer is judged by what was read
-		}
-	}()
-	lift, err := c.begin(ctx, deadline)
-	if err != nil {
-		return err
-	}
-	c.out = e.appendHead(c.out[:0], body, r.Started)
-	unwritten := c.write(body)
-	// An endpoint may answer and close before it has read everything, which
-	// fails the write; its answer is what counts then.
-	a, err := c.answer()
-	if err != nil {
-		lift()
-		return cmp.Or(unwritten, err)
-	}
-	r.FirstByte = time.Since(start)
-	r.Status = a.status
-	r.Headers = a.headers
-	var ended bool
-	var broken error
-	if a.status != http.StatusSwitchingProtocols { // after which comes no body, but no end either
-		r.Body, r.Truncated, ended, broken = readBody(a.body)
-	}
-	// Nothing may be left over that the next exchange would take for its own.
-	reusable = lift() && ended && !a.last && unwritten == nil && c.reader.Buffered() == 0
-	return e.judge(r, &a, broken)
-}
-
-// appendHead appends the request up to the empty line before its body.
-func (e *endpoint) appendHead(dst, body []byte, at time.Time) []byte {
+// AppendHead implements wire.Head.
+func (e *endpoint) AppendHead(dst, body []byte, at time.Time) []byte {
 	dst = append(dst, e.head...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\r\n"+sign.StripeHeader+": "...)

@@ -1,15 +1,12 @@
 // Package webhook owns the target that sends an event as a signed HTTP POST.
 //
 // One Client serves all webhook targets of a process and shares its
-// connections among them. It is built for hostile endpoints: it connects only
-// where the guard allows, follows no redirect, uses no proxy, keeps no
-// cookies, inflates nothing, and reads a bounded part of an answer within one
-// time-out over the whole exchange.
+// connections among them. It is built for hostile endpoints; see package wire,
+// the HTTP client below it.
 //
 // # One try
 //
-// A Send is one request, over HTTP/1.1. An idle connection that the peer has
-// closed is noticed before it is used; one that breaks after the request was
+// A Send is one request, over HTTP/1.1. What breaks after the request was
 // written is a failed try, left to the engine's schedule, because the endpoint
 // may have acted on it.
 //
@@ -22,31 +19,21 @@
 package webhook
 
 import (
-	"crypto/tls"
+	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/netguard"
 	"github.com/waybill-dev/waybill/internal/sign"
 	"github.com/waybill-dev/waybill/internal/target"
+	"github.com/waybill-dev/waybill/internal/target/wire"
 )
 
-const (
-	defaultTimeout   = 20 * time.Second
-	defaultUserAgent = "Waybill/1.0 (+https://github.com/waybill-dev/waybill)"
-
-	tlsSessions = 512
-)
+const defaultTimeout = 20 * time.Second
 
 // Options configure a Client. The zero value is safe and complete.
 type Options struct {
@@ -65,86 +52,31 @@ type Options struct {
 
 // Client opens webhook targets. It is safe for concurrent use.
 type Client struct {
-	dialer    *net.Dialer
-	tls       *tls.Config
-	timeout   time.Duration
+	wire      *wire.Client
 	userAgent string
 	now       func() time.Time
-	idle      atomic.Int64
-
-	mu    sync.Mutex
-	pools map[string]*pool // by scheme and address
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	c := &Client{timeout: o.Timeout, userAgent: o.UserAgent, now: o.Now, pools: map[string]*pool{}}
-	if c.timeout <= 0 {
-		c.timeout = defaultTimeout
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
 	}
-	if c.userAgent == "" {
-		c.userAgent = defaultUserAgent
+	return &Client{
+		wire:      wire.New(wire.Options{Guard: o.Guard, Timeout: o.Timeout, RootCAs: o.RootCAs}),
+		userAgent: cmp.Or(o.UserAgent, wire.UserAgent), now: o.Now,
 	}
-	c.dialer = o.Guard.Dialer(c.timeout)
-	c.tls = &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    o.RootCAs,
-		NextProtos: []string{"http/1.1"},
-		// One cache for all, keyed by server: reconnecting costs a fraction
-		// of a full handshake.
-		ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
-	}
-	return c
 }
-
-// pool returns the connections to where u leads. Destinations on one host
-// share them.
-func (c *Client) pool(u *url.URL) *pool {
-	port := u.Port()
-	if port == "" {
-		port = "80"
-		if u.Scheme == "https" {
-			port = "443"
-		}
-	}
-	key := u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.pools[key]
-	if p == nil {
-		p = &pool{address: net.JoinHostPort(u.Hostname(), port), dialer: c.dialer, total: &c.idle}
-		if u.Scheme == "https" {
-			p.tls = c.tls.Clone()
-			p.tls.ServerName = u.Hostname()
-		}
-		c.pools[key] = p
-	}
-	return p
-}
-
-// handshakeError marks what failed between the connection and the request,
-// which its text alone does not always tell.
-type handshakeError struct{ err error }
-
-func (e *handshakeError) Error() string { return "tls handshake: " + e.err.Error() }
-func (e *handshakeError) Unwrap() error { return e.err }
 
 // Close closes the connections that are not in use. Call it when no more will
 // be sent.
-func (c *Client) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.pools {
-		p.closeIdle()
-	}
-}
+func (c *Client) Close() { c.wire.Close() }
 
 // endpoint is one webhook target. All its fields are read-only.
 type endpoint struct {
 	client *Client
-	pool   *pool
+	origin *wire.Origin
 	head   string // what is the same in every request, up to the length of the body
-	host   string // for messages
 	signer *sign.Stripe
 }
 
@@ -156,7 +88,7 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 	if t.Kind != event.TargetWebhook || t.Webhook == nil {
 		return nil, fmt.Errorf("open webhook: target is of kind %q", t.Kind)
 	}
-	u, err := parseURL(t.Webhook.URL)
+	u, err := wire.ParseURL(t.Webhook.URL)
 	if err != nil {
 		return nil, fmt.Errorf("open webhook: %w", err)
 	}
@@ -168,7 +100,7 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 			return nil, errors.New("open webhook: a signing secret is empty; roll the destination's secret")
 		}
 	}
-	e := &endpoint{client: c, pool: c.pool(u), host: u.Host, signer: sign.NewStripe(t.Webhook.Secrets...)}
+	e := &endpoint{client: c, origin: c.wire.Origin(u), signer: sign.NewStripe(t.Webhook.Secrets...)}
 	authorization := ""
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -184,31 +116,4 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 		"Content-Type: application/json; charset=utf-8\r\n" +
 		"Content-Length: "
 	return e, nil
-}
-
-func parseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		// The error quotes the URL; only its cause may be shown.
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err
-		}
-		return nil, fmt.Errorf("parse URL: %w", err)
-	}
-	if u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("the URL must begin with https:// or http://")
-	}
-	if u.Opaque != "" || u.Hostname() == "" {
-		return nil, errors.New("the URL has no host name")
-	}
-	if strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("the URL has a colon after its host but no port")
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return nil, errors.New("the URL's port must be a number from 1 to 65535")
-		}
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
 }

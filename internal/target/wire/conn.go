@@ -1,4 +1,4 @@
-package webhook
+package wire
 
 import (
 	"bufio"
@@ -16,11 +16,6 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/event"
 )
-
-// This file is the HTTP/1.1 client: one goroutine writes the request and reads
-// the answer. net/http's needs two more a connection and hands every exchange
-// through both, which cost a third of the processor time of a delivery. What
-// is difficult, parsing an answer, is still net/http's (http.ReadResponse).
 
 const (
 	// Idle connections, for one host and for all.
@@ -202,7 +197,11 @@ func (c *conn) write(body []byte) error {
 	return err
 }
 
-var asPOST = &http.Request{Method: http.MethodPost}
+// What an answer is to: only the answer to a HEAD request has no body.
+var (
+	asPOST = &http.Request{Method: http.MethodPost}
+	asHEAD = &http.Request{Method: http.MethodHead}
+)
 
 // maxInformational is how many answers of 1xx may precede the real one.
 const maxInformational = 8
@@ -217,17 +216,17 @@ type answer struct {
 }
 
 // answer reads an answer up to its body.
-func (c *conn) answer() (answer, error) {
+func (c *conn) answer(to *http.Request) (answer, error) {
 	c.quota = maxHeaderBytes
 	if _, err := c.reader.Peek(1); err != nil {
 		return answer{}, err
 	}
 	head, _ := c.reader.Peek(c.reader.Buffered()) // what is buffered is there
-	if p, ok := parsePlain(head); ok {
+	if p, ok := parsePlain(head); ok && to == asPOST {
 		_, _ = c.reader.Discard(p.size) // as is this
 		return c.plainAnswer(&p), nil
 	}
-	res, err := c.response() //nolint:bodyclose // closing would read an endless body to its end; the connection is closed instead
+	res, err := c.response(to) //nolint:bodyclose // closing would read an endless body to its end; the connection is closed instead
 	if err != nil {
 		return answer{}, err
 	}
@@ -271,9 +270,9 @@ func (b *counted) Read(p []byte) (int, error) {
 }
 
 // response reads an answer of any form.
-func (c *conn) response() (*http.Response, error) {
+func (c *conn) response(to *http.Request) (*http.Response, error) {
 	for range maxInformational {
-		res, err := http.ReadResponse(c.reader, asPOST)
+		res, err := http.ReadResponse(c.reader, to)
 		if err != nil && c.quota <= 0 {
 			return nil, errHeaderTooLarge // whatever the parser made of their cut end
 		}

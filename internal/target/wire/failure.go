@@ -1,4 +1,4 @@
-package webhook
+package wire
 
 import (
 	"context"
@@ -15,10 +15,10 @@ import (
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
-// failed sets the class and message of a try that brought no complete answer.
+// Fail sets the class and message of a try that brought no complete answer.
 // The texts of network errors are never passed on: they name addresses of
 // resolvers, of this machine and of its network.
-func (e *endpoint) failed(ctx context.Context, r *target.Result, err error) {
+func (o *Origin) Fail(ctx context.Context, r *target.Result, err error) {
 	if ctx.Err() != nil {
 		r.Class = target.Interrupted
 		r.Message = "Interrupted by shutdown."
@@ -26,54 +26,54 @@ func (e *endpoint) failed(ctx context.Context, r *target.Result, err error) {
 	}
 	if blocked, ok := errors.AsType[*netguard.BlockedError](err); ok {
 		r.Class = event.ClassBlocked
-		r.Message = e.host + " leads to an address that is " + blocked.Reason + "; Waybill does not deliver to private networks. " +
+		r.Message = o.host + " leads to an address that is " + blocked.Reason + "; Waybill does not deliver to private networks. " +
 			"Whoever runs Waybill can allow it with --allow-network (or --dev on their own machine)."
 		return
 	}
 	if errors.Is(err, netguard.ErrBlocked) {
 		r.Class = event.ClassBlocked
-		r.Message = e.host + " leads to an address that Waybill does not deliver to."
+		r.Message = o.host + " leads to an address that Waybill does not deliver to."
 		return
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		r.Class = event.ClassDNS
 		switch {
 		case dns.IsNotFound:
-			r.Message = "The host name of " + e.host + " does not exist in DNS; check the destination's URL."
+			r.Message = "The host name of " + o.host + " does not exist in DNS; check the destination's URL."
 		case dns.IsTimeout:
-			r.Message = "DNS did not answer in time for the host name of " + e.host + "."
+			r.Message = "DNS did not answer in time for the host name of " + o.host + "."
 		default:
-			r.Message = "DNS failed to resolve the host name of " + e.host + "."
+			r.Message = "DNS failed to resolve the host name of " + o.host + "."
 		}
 		return
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		e.timedOut(r)
+		o.timedOut(r)
 		return
 	}
 	if text, ok := tlsText(err); ok {
 		r.Class = event.ClassTLS
-		r.Message = "The TLS handshake with " + e.host + " failed: " + text
+		r.Message = "The TLS handshake with " + o.host + " failed: " + text
 		return
 	}
 	if text, ok := connectText(err); ok {
 		r.Class = event.ClassConnect
-		r.Message = e.host + " " + text
+		r.Message = o.host + " " + text
 		return
 	}
 	r.Class = event.ClassProtocol
-	r.Message = "The answer of " + e.host + " is not usable: " + protocolText(err)
+	r.Message = "The answer of " + o.host + " is not usable: " + protocolText(err)
 	if r.Status == 0 && endOfStream(err) {
-		r.Message = e.host + " closed the connection without an answer."
+		r.Message = o.host + " closed the connection without an answer."
 	}
 }
 
-func (e *endpoint) timedOut(r *target.Result) {
+func (o *Origin) timedOut(r *target.Result) {
 	r.Class = event.ClassTimeout
-	r.Message = "No answer within " + seconds(e.client.timeout) + "; answer 2xx first and do slow work afterwards."
+	r.Message = "No answer within " + Seconds(o.client.timeout) + "; answer 2xx first and do slow work afterwards."
 	if r.Status != 0 {
-		r.Message = "The answer " + statusText(r.Status) + " began but its body did not end within " +
-			seconds(e.client.timeout) + "; end the answer before slow work."
+		r.Message = "The answer " + StatusText(r.Status) + " began but its body did not end within " +
+			Seconds(o.client.timeout) + "; end the answer before slow work."
 	}
 }
 
@@ -92,7 +92,7 @@ func tlsText(err error) (string, bool) {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		switch op.Op {
 		case "remote error", "local error": // how crypto/tls marks an alert
-			return shorten(clean(op.Err.Error())) + ".", true
+			return Shorten(Clean(op.Err.Error())) + ".", true
 		}
 		return "the connection broke off.", inHandshake
 	}
@@ -102,7 +102,7 @@ func tlsText(err error) (string, bool) {
 	if endOfStream(err) {
 		return "it closed the connection.", true
 	}
-	return shorten(clean(handshake.err.Error())) + ".", true
+	return Shorten(Clean(handshake.err.Error())) + ".", true
 }
 
 func certificateText(err error) string {
@@ -115,7 +115,7 @@ func certificateText(err error) string {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return "its certificate has expired or is not valid yet."
 	}
-	return "its certificate is not accepted: " + shorten(clean(err.Error())) + "."
+	return "its certificate is not accepted: " + Shorten(Clean(err.Error())) + "."
 }
 
 // connectText tells whether err is the network's, and what to say.
@@ -149,5 +149,5 @@ func protocolText(err error) string {
 	for _, prefix := range []string{"net/http: ", "HTTP/1.x transport connection broken: ", "http2: ", "http: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
-	return shorten(clean(text)) + "."
+	return Shorten(Clean(text)) + "."
 }

@@ -1,0 +1,96 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/bus"
+	"github.com/waybill-dev/waybill/internal/destination"
+	"github.com/waybill-dev/waybill/internal/event"
+	"github.com/waybill-dev/waybill/internal/queue"
+	bustarget "github.com/waybill-dev/waybill/internal/target/bus"
+	"github.com/waybill-dev/waybill/internal/target/inside"
+)
+
+// load gathers what all domains compile to. Their versions may differ if a
+// change came in between; the lowest is the one that all have seen, and what
+// was seen early is only seen again.
+func load(destinations *destination.Service, buses *bus.Service, queues *queue.Service) func(context.Context, int64) ([]event.Subscription, int64, error) {
+	return func(ctx context.Context, since int64) ([]event.Subscription, int64, error) {
+		if err := queues.Load(ctx, since); err != nil {
+			return nil, 0, err
+		}
+		subs, version, err := destinations.Load(ctx, since)
+		if err != nil {
+			return nil, 0, err
+		}
+		more, seen, err := buses.Load(ctx, since)
+		if err != nil {
+			return nil, 0, err
+		}
+		return append(subs, more...), min(version, seen), nil
+	}
+}
+
+// insideTargets are queues, log groups and archives.
+func insideTargets(queues *queue.Service, buses *bus.Service) inside.Options {
+	return inside.Options{
+		Queue: func(t event.QueueTarget, dedupID string, body []byte) (event.Deposit, error) {
+			return queues.Deposit(t.Scope, t.ARN, t.GroupID, dedupID, body, nil)
+		},
+		Log: func(t event.LogTarget) (int64, error) { return buses.LogGroupNumber(t.Scope, t.ARN) },
+	}
+}
+
+// busTargets are the ways onto a bus.
+func busTargets(buses *bus.Service) bustarget.Options {
+	return bustarget.Options{
+		PutFromBus: func(ctx context.Context, t event.BusTarget, e *event.Event, envelope []byte) error {
+			return putError(buses.PutFromBus(ctx, t.Scope, t.ARN, envelope, e.Type, e.Hops))
+		},
+		PutFromSource: func(ctx context.Context, t event.SourceTarget, detailType string, at time.Time, detail []byte) error {
+			return putError(buses.PutFromSource(ctx, t.Name, t.Region, detailType, at, []string{t.ARN}, detail))
+		},
+	}
+}
+
+// putError translates between two rooms that do not know each other.
+func putError(err error) error {
+	switch {
+	case errors.Is(err, bus.ErrPending):
+		return fmt.Errorf("%w", bustarget.ErrHeld)
+	case errors.Is(err, bus.ErrNoBus), errors.Is(err, bus.ErrNoSource):
+		return fmt.Errorf("%w: %w", bustarget.ErrAbsent, err)
+	case errors.Is(err, bus.ErrTooManyHops):
+		return fmt.Errorf("%w: %w", bustarget.ErrRefused, err)
+	}
+	return err
+}
+
+// every is how often what nobody triggers is looked after: sources that
+// expire, destinations that follow them, archives and log groups to be trimmed.
+const every = time.Minute
+
+// keepHouse looks after the consumer's half until ctx ends.
+func (a *App) keepHouse(ctx context.Context) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		for doing, fn := range map[string]func(context.Context) error{
+			"expire partner event sources": a.buses.ExpireSources,
+			"follow partner event sources": a.destinations.FollowSources,
+			"trim archives and log groups": a.buses.TrimShelves,
+		} {
+			if err := fn(ctx); err != nil && ctx.Err() == nil {
+				a.log.Error("housekeeping failed; it is tried again in a minute", "doing", doing, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/config"
+	"github.com/waybill-dev/waybill/internal/fault"
+	"github.com/waybill-dev/waybill/internal/seal"
+	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/sqlite"
+)
+
+// AWSKey is an access key for the AWS protocols.
+type AWSKey struct {
+	ID           string
+	Secret       string // only when it is new
+	Account      string // acct_…
+	AWSAccountID string
+	Created      time.Time
+}
+
+// CreateAWSKey gives an account, by its id of either form or "" for the only
+// one, an access key. It works on a data folder whose server is running, where
+// the key is good within 5 seconds.
+func CreateAWSKey(ctx context.Context, cfg config.Config, accountID string) (AWSKey, error) {
+	var made AWSKey
+	err := withAccounts(ctx, cfg, true, func(accounts *account.Service) error {
+		owner, err := accounts.Find(ctx, accountID)
+		if err != nil {
+			return err
+		}
+		id, secret, err := accounts.CreateAWSKey(ctx, owner.Number)
+		made = AWSKey{ID: id, Secret: secret, Account: owner.ID, AWSAccountID: owner.AWSID}
+		return err
+	})
+	return made, err
+}
+
+// ListAWSKeys returns the access keys of an account, or of all for "".
+func ListAWSKeys(ctx context.Context, cfg config.Config, accountID string) ([]AWSKey, error) {
+	var keys []AWSKey
+	err := withAccounts(ctx, cfg, false, func(accounts *account.Service) error {
+		owners, err := accounts.List(ctx)
+		if accountID != "" {
+			owners = make([]store.Account, 1)
+			owners[0], err = accounts.Find(ctx, accountID)
+		}
+		if err != nil {
+			return err
+		}
+		for i := range owners {
+			list, err := accounts.ListAWSKeys(ctx, owners[i].Number)
+			if err != nil {
+				return err
+			}
+			for _, key := range list {
+				keys = append(keys, AWSKey{ID: key.ID, Account: owners[i].ID, AWSAccountID: owners[i].AWSID, Created: key.Created})
+			}
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// DeleteAWSKey deletes an access key, whosever it is. A server that is running
+// refuses it within 30 seconds.
+func DeleteAWSKey(ctx context.Context, cfg config.Config, id string) error {
+	return withAccounts(ctx, cfg, false, func(accounts *account.Service) error {
+		owners, err := accounts.List(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range owners {
+			err := accounts.DeleteAWSKey(ctx, owners[i].Number, id)
+			if f := fault.As(err); f == nil || f.Kind != fault.NotFound {
+				return err
+			}
+		}
+		return fmt.Errorf("there is no AWS key %s; see `waybill keys list --aws`", id)
+	})
+}
+
+// withAccounts opens the accounts of a data folder beside a server that may be
+// running; sealing says that fn needs the encryption key.
+func withAccounts(ctx context.Context, cfg config.Config, sealing bool, fn func(*account.Service) error) error {
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(cfg), Foreign: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no database in %s yet: start `waybill serve` once, or name its folder with --data", cfg.Data)
+	}
+	if err != nil {
+		return err
+	}
+	o := account.Options{Store: db, DefaultAPIVersion: cfg.APIVersion}
+	if sealing {
+		o.Key, err = existingKey(ctx, cfg, db)
+	}
+	if err == nil {
+		err = fn(account.New(o))
+	}
+	return errors.Join(err, db.Close())
+}
+
+// existingKey is the key that the database was made with. Unlike a server it
+// never makes one: beside a database a new key is a wrong one.
+func existingKey(ctx context.Context, cfg config.Config, db *sqlite.DB) (seal.Key, error) {
+	if cfg.EncryptionKey == "" {
+		if _, err := os.Stat(filepath.Join(cfg.Data, "encryption.key")); errors.Is(err, os.ErrNotExist) {
+			return seal.Key{}, fmt.Errorf("there is no encryption.key in %s, so its server has the key from elsewhere: set WAYBILL_ENCRYPTION_KEY here too", cfg.Data)
+		}
+	}
+	key, err := encryptionKey(cfg)
+	if err != nil {
+		return key, err
+	}
+	return key, bindKey(ctx, db, key)
+}
