@@ -28,6 +28,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -112,6 +113,8 @@ type destination struct {
 	client *Client
 	to     *event.APIDestinationTarget
 	turns  *turns
+	fixed  bool // see fixed
+	last   atomic.Pointer[prepared]
 }
 
 // Open returns the target for an API destination. It is a target.Opener.
@@ -119,7 +122,7 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 	if t.Kind != event.TargetAPIDestination || t.APIDestination == nil {
 		return nil, errors.New("open API destination: the target is of kind " + string(t.Kind))
 	}
-	return &destination{client: c, to: t.APIDestination, turns: c.turnsOf(t.APIDestination)}, nil
+	return &destination{client: c, to: t.APIDestination, turns: c.turnsOf(t.APIDestination), fixed: fixed(t.APIDestination)}, nil
 }
 
 // Send implements target.Target.
@@ -138,7 +141,7 @@ func (d *destination) Send(ctx context.Context, m target.Message) target.Result 
 		r.Permanent = e.Final
 		return end(ctx, r, called, event.ClassRefused, "The API destination is inactive: "+e.Inactive+".")
 	}
-	q, err := build(&e, d.to, m)
+	q, err := d.build(&e, m)
 	if err != nil {
 		r.Permanent = true
 		return end(ctx, r, called, event.ClassConfig, "The request cannot be made: "+err.Error()+".")

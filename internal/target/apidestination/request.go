@@ -43,16 +43,66 @@ func (q *request) AppendHead(dst, body []byte, _ time.Time) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// build makes the request of an event. What the rule's target adds comes
-// first, then what the connection does, which counts. Its error is for the
-// owner and holds no values.
-func build(e *Endpoint, to *event.APIDestinationTarget, m target.Message) (*request, error) {
+// prepared is the part of requests that is the same for all events.
+type prepared struct {
+	of   Endpoint
+	url  *url.URL
+	head string
+}
+
+// fits tells whether p was made of this very endpoint. One that was read anew
+// has other slices, even if nothing has changed.
+func (p *prepared) fits(e *Endpoint) bool {
+	return p != nil && p.of.URL == e.URL && p.of.Method == e.Method && p.of.TokenURL == e.TokenURL &&
+		identical(p.of.Header, e.Header) && identical(p.of.Query, e.Query)
+}
+
+func identical(a, b [][2]string) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// fixed tells whether nothing of a request but its body depends on the event.
+func fixed(to *event.APIDestinationTarget) bool {
+	depends := func(parameter string) bool { return strings.HasPrefix(parameter, "$") }
+	return !slices.ContainsFunc(to.PathValues, depends) &&
+		!slices.ContainsFunc(slices.Collect(maps.Values(to.Header)), depends) &&
+		!slices.ContainsFunc(slices.Collect(maps.Values(to.Query)), depends)
+}
+
+// build makes the request of an event.
+func (d *destination) build(e *Endpoint, m target.Message) (*request, error) {
+	p := d.last.Load()
+	if !d.fixed || !p.fits(e) {
+		var err error
+		if p, err = prepare(e, d.to, m); err != nil {
+			return nil, err
+		}
+		d.last.Store(p)
+	}
+	q := &request{url: p.url, head: p.head}
+	if e.Method == http.MethodGet || e.Method == http.MethodHead {
+		return q, nil // a body means nothing there, and servers refuse it
+	}
+	q.body = m.Body
+	if len(e.Body) > 0 {
+		var err error
+		if q.body, err = withBody(m.Body, e.Body); err != nil {
+			return nil, err
+		}
+	}
+	if q.body == nil {
+		q.body = []byte{}
+	}
+	return q, nil
+}
+
+// prepare makes all of a request but its body. What the rule's target adds
+// comes first, then what the connection does, which counts. Its error is for
+// the owner and holds no values.
+func prepare(e *Endpoint, to *event.APIDestinationTarget, m target.Message) (*prepared, error) {
 	u, err := wire.ParseURL(e.URL)
 	if err != nil {
 		return nil, err
 	}
-	body := m.Body
-	values := values{event: body}
+	values := values{event: m.Body}
 	if m.Event != nil {
 		values.event = m.Event.Payload
 	}
@@ -74,23 +124,11 @@ func build(e *Endpoint, to *event.APIDestinationTarget, m target.Message) (*requ
 	if e.TokenURL != "" {
 		h.Del("Authorization")
 	}
-	q := &request{url: u, body: body}
-	switch e.Method {
-	case http.MethodGet, http.MethodHead:
-		q.body = nil // it means nothing there, and servers refuse it
-	default:
-		if len(e.Body) > 0 {
-			if q.body, err = withBody(body, e.Body); err != nil {
-				return nil, err
-			}
-		}
-		if q.body == nil {
-			q.body = []byte{}
-		}
+	if e.Method != http.MethodGet && e.Method != http.MethodHead {
 		setDefault(h, "Content-Type", "application/json; charset=utf-8")
 	}
-	q.head, err = head(e.Method, u, h)
-	return q, err
+	line, err := head(e.Method, u, h)
+	return &prepared{of: *e, url: u, head: line}, err
 }
 
 // fillPath replaces the *s of a URL's path.
