@@ -19,15 +19,16 @@ import (
 // was seen early is only seen again.
 func load(destinations *destination.Service, buses *bus.Service, queues *queue.Service) func(context.Context, int64) ([]event.Subscription, int64, error) {
 	return func(ctx context.Context, since int64) ([]event.Subscription, int64, error) {
-		if err := queues.Load(ctx, since); err != nil {
-			return nil, 0, err
-		}
 		subs, version, err := destinations.Load(ctx, since)
 		if err != nil {
 			return nil, 0, err
 		}
 		more, seen, err := buses.Load(ctx, since)
 		if err != nil {
+			return nil, 0, err
+		}
+		// Last, because it names no version: so it has seen what they have.
+		if err := queues.Load(ctx, since); err != nil {
 			return nil, 0, err
 		}
 		return append(subs, more...), min(version, seen), nil
