@@ -18,7 +18,7 @@ RACE = cc="$$(scripts/need-cc)" && CC="$$cc" CGO_ENABLED=1 go test -race
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build bin/waybill, static and stripped
@@ -31,6 +31,7 @@ run: build ## Build, then run the demo (ARGS="-flag …" is passed on)
 .PHONY: test
 test: ## Run every test under the race detector (PKG=./internal/event/... for some)
 	@scripts/need-aws
+	@scripts/need-postgres
 	@$(RACE) -timeout 14m $(PKG)
 
 .PHONY: lint
@@ -62,6 +63,12 @@ crash: ## Kill the server a hundred times and count what was lost
 	@export WAYBILL_CRASH_KILLS=100; \
 	$(RACE) -run TestCrash -timeout 60m -count=1 ./internal/app/...
 
+.PHONY: chaos
+chaos: ## Kill nodes, crash PostgreSQL, cut networks for minutes; take PostgreSQL away for 30 s
+	@scripts/need-postgres
+	@export WAYBILL_CHAOS_ROUNDS=6 WAYBILL_FAILOVER_OUTAGE=30s; \
+	$(RACE) -v -run 'TestChaos|TestFailover|TestCutOff' -timeout 30m -count=1 ./internal/app/...
+
 .PHONY: bench
 bench: build ## Measure the whole server under load (ARGS="-flag …" is passed on)
 	go run ./bench $(ARGS)
@@ -69,6 +76,11 @@ bench: build ## Measure the whole server under load (ARGS="-flag …" is passed 
 .PHONY: isolation
 isolation: build ## Measure that one dead destination delays no other
 	go run ./bench -isolation $(ARGS)
+
+.PHONY: bench-postgres
+bench-postgres: build ## Measure nodes on PostgreSQL beside SQLite, and with a million retries
+	@scripts/need-postgres
+	go run ./bench -postgres $(ARGS)
 
 .PHONY: bench-go
 bench-go: ## Run the Go benchmarks (PKG=./internal/pattern/... for some)

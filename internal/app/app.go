@@ -4,7 +4,7 @@
 //
 // The data folder holds waybill.db (with its -wal and -shm), encryption.key
 // unless the key is configured, and waybill.lock, which keeps a second server
-// out of the same folder.
+// out of the same folder. With a PostgreSQL it holds at most the key.
 package app
 
 import (
@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -32,8 +31,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/netguard"
 	"github.com/waybill-dev/waybill/internal/queue"
 	"github.com/waybill-dev/waybill/internal/retry"
-	"github.com/waybill-dev/waybill/internal/seal"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
+	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/stripeapi"
 	"github.com/waybill-dev/waybill/internal/target/apidestination"
 	"github.com/waybill-dev/waybill/internal/target/webhook"
@@ -52,7 +50,7 @@ type App struct {
 	version string
 
 	lock     *os.File
-	store    *sqlite.DB
+	store    store.Store
 	webhooks *webhook.Client
 	engine   *engine.Engine
 
@@ -88,21 +86,23 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 }
 
 func (a *App) open(ctx context.Context) error {
-	if err := os.MkdirAll(a.cfg.Data, 0o700); err != nil {
-		return fmt.Errorf("open data folder: %w", err)
-	}
 	var err error
-	if a.lock, err = lockFolder(a.cfg.Data); err != nil {
+	if a.cfg.Database == "" {
+		if err := os.MkdirAll(a.cfg.Data, 0o700); err != nil {
+			return fmt.Errorf("open data folder: %w", err)
+		}
+		if a.lock, err = lockFolder(a.cfg.Data); err != nil {
+			return err
+		}
+	}
+	if a.store, err = openStore(ctx, a.cfg); err != nil {
 		return err
 	}
-	if a.store, err = sqlite.Open(ctx, sqlite.Options{Path: databasePath(a.cfg), MaxSize: a.cfg.MaxStoreSize}); err != nil {
+	if err := warnNewer(ctx, a.store, a.log); err != nil {
 		return err
 	}
-	key, err := encryptionKey(a.cfg)
+	key, err := serverKey(ctx, a.cfg, a.store)
 	if err != nil {
-		return err
-	}
-	if err := bindKey(ctx, a.store, key); err != nil {
 		return err
 	}
 	allow, err := netguard.ParseAllow(a.cfg.AllowNetwork)
@@ -119,10 +119,17 @@ func (a *App) open(ctx context.Context) error {
 	if err := accounts.BootstrapAWSKey(ctx, string(a.cfg.BootstrapAWSKey)); err != nil {
 		return err
 	}
-	a.buses = bus.New(bus.Options{Store: a.store, Key: key, SourceExpiry: a.cfg.SourceExpiry, AllowHTTP: a.cfg.Dev, Log: a.log})
-	a.queues = queue.New(queue.Options{Store: a.store, Log: a.log})
+	shared, poll := a.cfg.Database != "", time.Duration(0)
+	if shared {
+		poll = pollEvery
+	}
+	a.buses = bus.New(bus.Options{
+		Store: a.store, Key: key, SourceExpiry: a.cfg.SourceExpiry, Partner: a.cfg.PartnerName, AllowHTTP: a.cfg.Dev,
+		Shared: shared, Now: a.store.Now, Log: a.log,
+	})
+	a.queues = queue.New(queue.Options{Store: a.store, Poll: poll, Now: a.store.Now, Log: a.log})
 	a.destinations = destination.New(destination.Options{
-		Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev), Sources: a.buses, Partner: a.cfg.PartnerName,
+		Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev), Sources: a.buses, Partner: a.cfg.PartnerName, Now: a.store.Now,
 	})
 	a.webhooks = webhook.New(webhook.Options{Guard: guard, Timeout: a.cfg.DeliveryTimeout})
 	//nolint:contextcheck // who sends asks with a time-out of the buses' own
@@ -155,12 +162,12 @@ func (a *App) open(ctx context.Context) error {
 	})
 	a.destinations.SetEngine(a.engine)
 	a.buses.SetEngine(a.engine)
-	a.buses.SetSourceHook(func(ctx context.Context, _, _, _ string) {
-		if err := a.destinations.FollowSources(ctx); err != nil {
+	a.buses.SetSourceHook(func(ctx context.Context, source string) {
+		if err := a.destinations.FollowSource(ctx, source); err != nil {
 			a.log.Error("a destination does not follow its event source yet; it will within a minute", "error", err)
 		}
 	})
-	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: a.destinations, Engine: a.engine})
+	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: a.destinations, Engine: a.engine, Visible: a.cfg.RetainEvents, Now: a.store.Now})
 	aws := awsapi.New(awsapi.Options{Accounts: accounts, Buses: a.buses, Queues: a.queues, Log: a.log})
 	a.server = &http.Server{
 		Handler: a.handler(stripeapi.New(stripeapi.Options{
@@ -191,29 +198,6 @@ func schedules(dev bool) func(live bool) retry.Policy {
 	}
 }
 
-func databasePath(cfg config.Config) string { return filepath.Join(cfg.Data, "waybill.db") }
-
-func encryptionKey(cfg config.Config) (seal.Key, error) {
-	if cfg.EncryptionKey != "" {
-		return seal.ParseKey(string(cfg.EncryptionKey))
-	}
-	key, _, err := seal.LoadOrCreateKeyFile(filepath.Join(cfg.Data, "encryption.key"))
-	return key, err
-}
-
-// bindKey refuses a key that does not fit what the database was made with.
-func bindKey(ctx context.Context, db *sqlite.DB, key seal.Key) error {
-	recorded, err := db.BindKey(ctx, key.Fingerprint())
-	if err != nil {
-		return fmt.Errorf("check encryption key: %w", err)
-	}
-	if recorded != key.Fingerprint() {
-		return errors.New("the encryption key is not the one this database was made with, so its signing secrets cannot be read; " +
-			"set WAYBILL_ENCRYPTION_KEY to the former key, or put the former encryption.key back into the data folder")
-	}
-	return nil
-}
-
 // Start begins to deliver and to listen; it returns when requests are served.
 func (a *App) Start(ctx context.Context) error {
 	var err error
@@ -229,9 +213,9 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.started = true
 	ctx, a.endLoops = context.WithCancel(context.WithoutCancel(ctx))
-	for _, loop := range []func(context.Context){a.keepHouse, a.buses.RunReplays, a.buses.RunSchedules, a.buses.RunConnections} {
-		a.loops.Go(func() { loop(ctx) })
-	}
+	a.loops.Go(func() {
+		a.whileLeading(ctx, a.keepHouse, a.retain, a.buses.RunReplays, a.buses.RunSchedules, a.buses.RunConnections, a.queues.RunMoves)
+	})
 	go func() {
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("serve: %w", err))
@@ -243,6 +227,44 @@ func (a *App) Start(ctx context.Context) error {
 		}
 	}()
 	return nil
+}
+
+// pollEvery is how long a receiver that waits at one node may not hear of what
+// was sent to another.
+const pollEvery = 200 * time.Millisecond
+
+// leadEvery is how often a node looks whether it leads.
+const leadEvery = 500 * time.Millisecond
+
+// whileLeading runs what is done once for all nodes, on the one that leads.
+func (a *App) whileLeading(ctx context.Context, loops ...func(context.Context)) {
+	t := time.NewTicker(leadEvery)
+	defer t.Stop()
+	var running sync.WaitGroup
+	var resign context.CancelFunc
+	for {
+		switch leads := a.engine.Leads(); {
+		case leads && resign == nil:
+			var term context.Context
+			term, resign = context.WithCancel(ctx)
+			for _, loop := range loops {
+				running.Go(func() { loop(term) })
+			}
+		case !leads && resign != nil:
+			resign()
+			running.Wait()
+			resign = nil
+		}
+		select {
+		case <-ctx.Done():
+			if resign != nil {
+				resign()
+			}
+			running.Wait()
+			return
+		case <-t.C:
+		}
+	}
 }
 
 func (a *App) fail(err error) {
@@ -305,13 +327,10 @@ func (a *App) close() error {
 // CreateAccount adds an account with keys of its own. It works on a data
 // folder whose server is running.
 func CreateAccount(ctx context.Context, cfg config.Config, name string) (*account.Created, error) {
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(cfg), Foreign: true})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no database in %s yet: start `waybill serve` once, or name its folder with --data", cfg.Data)
-	}
-	if err != nil {
-		return nil, err
-	}
-	created, err := account.New(account.Options{Store: db, DefaultAPIVersion: cfg.APIVersion}).Create(ctx, name, "", "")
-	return created, errors.Join(err, db.Close())
+	var created *account.Created
+	err := withAccounts(ctx, cfg, false, func(accounts *account.Service) (err error) {
+		created, err = accounts.Create(ctx, name, "", "")
+		return err
+	})
+	return created, err
 }

@@ -48,8 +48,8 @@ func insideTargets(queues *queue.Service, buses *bus.Service) inside.Options {
 // busTargets are the ways onto a bus.
 func busTargets(buses *bus.Service) bustarget.Options {
 	return bustarget.Options{
-		PutFromBus: func(ctx context.Context, t event.BusTarget, e *event.Event, envelope []byte) error {
-			return putError(buses.PutFromBus(ctx, t.Scope, t.ARN, envelope, e.Type, e.Hops))
+		PutFromBus: func(ctx context.Context, t event.BusTarget, e *event.Event) error {
+			return putError(buses.PutFromBus(ctx, t.Scope, t.ARN, e.Payload, e.Type, e.Hops))
 		},
 		PutFromSource: func(ctx context.Context, t event.SourceTarget, detailType string, at time.Time, detail []byte) error {
 			return putError(buses.PutFromSource(ctx, t.Name, t.Region, detailType, at, []string{t.ARN}, detail))
@@ -61,7 +61,7 @@ func busTargets(buses *bus.Service) bustarget.Options {
 func putError(err error) error {
 	switch {
 	case errors.Is(err, bus.ErrPending):
-		return fmt.Errorf("%w", bustarget.ErrHeld)
+		return bustarget.ErrHeld
 	case errors.Is(err, bus.ErrNoBus), errors.Is(err, bus.ErrNoSource):
 		return fmt.Errorf("%w: %w", bustarget.ErrAbsent, err)
 	case errors.Is(err, bus.ErrTooManyHops):
@@ -71,7 +71,8 @@ func putError(err error) error {
 }
 
 // every is how often what nobody triggers is looked after: sources that
-// expire, destinations that follow them, archives and log groups to be trimmed.
+// expire, destinations that follow them, queues, archives and log groups to be
+// trimmed, what is left of those that were deleted.
 const every = time.Minute
 
 // keepHouse looks after the consumer's half until ctx ends.
@@ -83,6 +84,8 @@ func (a *App) keepHouse(ctx context.Context) {
 			"expire partner event sources": a.buses.ExpireSources,
 			"follow partner event sources": a.destinations.FollowSources,
 			"trim archives and log groups": a.buses.TrimShelves,
+			"trim queues":                  a.queues.DropExpired,
+			"remove what was deleted":      a.store.EmptyDeleted,
 		} {
 			if err := fn(ctx); err != nil && ctx.Err() == nil {
 				a.log.Error("housekeeping failed; it is tried again in a minute", "doing", doing, "error", err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -211,19 +212,7 @@ func TestEventsAreHeldWhileTheSourceIsPending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bus.PutRule(t.Context(), &eventbridge.PutRuleInput{
-		Name: aws.String("all"), EventBusName: &source, EventPattern: aws.String(`{"source":[{"prefix":"aws.partner/stripe.com"}]}`),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	put, err := bus.PutTargets(t.Context(), &eventbridge.PutTargetsInput{
-		Rule: aws.String("all"), EventBusName: &source, Targets: []eventbridgetypes.Target{{
-			Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:" + awsRegion + ":" + awsAccount + ":all"),
-		}},
-	})
-	if err != nil || put.FailedEntryCount != 0 {
-		t.Fatalf("%+v, %v", put, err)
-	}
+	s.ruleToQueue(bus, source)
 
 	// Deactivated is pending again.
 	if _, err := bus.DeactivateEventSource(t.Context(), &eventbridge.DeactivateEventSourceInput{Name: &source}); err != nil {
@@ -250,6 +239,81 @@ func TestEventsAreHeldWhileTheSourceIsPending(t *testing.T) {
 	got := drain(t, queues, *made.QueueUrl, source, len(held))
 	if !same(got, held) {
 		t.Errorf("%d events came (%d different), of %d", len(got), distinct(got), len(held))
+	}
+}
+
+// One at a time, what a source held flows in the order in which it was
+// accepted: when the source is associated, and when it is activated again.
+func TestHeldEventsFlowOldestFirst(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, withBus, func(cfg *config.Config) { cfg.MaxInFlight = 1 })
+	bus, queues := s.events(), s.queues()
+	id, source := s.busDestination()
+	held := func() []string {
+		t.Helper()
+		var ids []string
+		for range 3 { // held at different times
+			more, err := s.publishMany(20, 20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, more...)
+		}
+		return ids
+	}
+	flown := func() bool { return s.count(id, "pending") == 0 }
+
+	ids := held()
+	if _, err := bus.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: &source, EventSourceName: &source}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all that was held is on the bus", flown)
+	var last time.Time
+	for i, event := range ids { // no rule can have seen them: the attempts tell
+		attempts := s.attempts(s.awaitDelivery(event, "delivered").ID)
+		if len(attempts) != 1 {
+			t.Fatalf("event %d took %d attempts, want 1", i, len(attempts))
+		}
+		if at := attempts[0].StartedAt; at.Before(last) {
+			t.Fatalf("event %d went at %v, before the one accepted before it (%v)", i, at, last)
+		} else {
+			last = at
+		}
+	}
+
+	s.ruleToQueue(bus, source)
+	made, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("all")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.DeactivateEventSource(t.Context(), &eventbridge.DeactivateEventSourceInput{Name: &source}); err != nil {
+		t.Fatal(err)
+	}
+	ids = held()
+	if _, err := bus.ActivateEventSource(t.Context(), &eventbridge.ActivateEventSourceInput{Name: &source}); err != nil {
+		t.Fatal(err)
+	}
+	if got := drain(t, queues, *made.QueueUrl, source, len(ids)); !slices.Equal(got, ids) {
+		t.Errorf("%d events came, of %d, or in another order:\n%v\nwant\n%v", len(got), len(ids), got, ids)
+	}
+}
+
+// ruleToQueue makes a rule that sends all of a source's events to the queue
+// "all".
+func (s *server) ruleToQueue(bus *eventbridge.Client, source string) {
+	s.t.Helper()
+	if _, err := bus.PutRule(s.t.Context(), &eventbridge.PutRuleInput{
+		Name: aws.String("all"), EventBusName: &source, EventPattern: aws.String(`{"source":[{"prefix":"aws.partner/stripe.com"}]}`),
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	put, err := bus.PutTargets(s.t.Context(), &eventbridge.PutTargetsInput{
+		Rule: aws.String("all"), EventBusName: &source, Targets: []eventbridgetypes.Target{{
+			Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:" + awsRegion + ":" + awsAccount + ":all"),
+		}},
+	})
+	if err != nil || put.FailedEntryCount != 0 {
+		s.t.Fatalf("%+v, %v", put, err)
 	}
 }
 
@@ -337,6 +401,12 @@ func TestDeletedSourceDisablesItsDestination(t *testing.T) {
 		t.Fatal(err)
 	}
 	live.untilDisabled(id)
+	// Nobody can put one in its place and have the destination's events.
+	if _, err := s.events().CreatePartnerEventSource(t.Context(), &eventbridge.CreatePartnerEventSourceInput{
+		Name: &source, Account: aws.String(awsAccount),
+	}); err == nil || !strings.Contains(err.Error(), "use another partner name") {
+		t.Errorf("making the source again: %v", err)
+	}
 	live.gone(id, held)
 }
 

@@ -59,7 +59,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": "the store cannot commit; see the log"})
 		return
 	}
-	if stalled := a.engine.Stalled(time.Now()); stalled > stallLimit {
+	if stalled := a.engine.Stalled(a.store.Now()); stalled > stallLimit {
 		answer(w, http.StatusServiceUnavailable, map[string]string{
 			"status": "stalled", "reason": fmt.Sprintf("a due delivery has waited %s without being tried", stalled.Round(time.Second)),
 		})
@@ -86,13 +86,13 @@ func (a *App) measure() {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("waybill_backlog_age_seconds", "Age of the oldest accepted event that still waits for its first attempt in memory or in the log.", func() float64 {
-			return a.engine.Depth(time.Now()).Oldest.Seconds()
+			return a.engine.Depth(a.store.Now()).Oldest.Seconds()
 		}),
 		gauge("waybill_queue_depth", "Deliveries queued in memory.", func() float64 {
-			return float64(a.engine.Depth(time.Now()).Queued)
+			return float64(a.engine.Depth(a.store.Now()).Queued)
 		}),
 		gauge("waybill_in_flight", "Attempts under way.", func() float64 {
-			return float64(a.engine.Depth(time.Now()).InFlight)
+			return float64(a.engine.Depth(a.store.Now()).InFlight)
 		}),
 		gauge("waybill_retries_waiting", "Deliveries waiting in the retry table.", func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/config"
 	"github.com/waybill-dev/waybill/internal/fault"
-	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/store"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
 )
 
 // AWSKey is an access key for the AWS protocols.
@@ -89,34 +85,18 @@ func DeleteAWSKey(ctx context.Context, cfg config.Config, id string) error {
 // withAccounts opens the accounts of a data folder beside a server that may be
 // running; sealing says that fn needs the encryption key.
 func withAccounts(ctx context.Context, cfg config.Config, sealing bool, fn func(*account.Service) error) error {
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(cfg), Foreign: true})
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no database in %s yet: start `waybill serve` once, or name its folder with --data", cfg.Data)
-	}
+	db, err := openForeign(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	o := account.Options{Store: db, DefaultAPIVersion: cfg.APIVersion}
 	if sealing {
-		o.Key, err = existingKey(ctx, cfg, db)
+		if o.Key, err = existingKey(cfg); err == nil {
+			err = bindKey(ctx, db, o.Key)
+		}
 	}
 	if err == nil {
 		err = fn(account.New(o))
 	}
 	return errors.Join(err, db.Close())
-}
-
-// existingKey is the key that the database was made with. Unlike a server it
-// never makes one: beside a database a new key is a wrong one.
-func existingKey(ctx context.Context, cfg config.Config, db *sqlite.DB) (seal.Key, error) {
-	if cfg.EncryptionKey == "" {
-		if _, err := os.Stat(filepath.Join(cfg.Data, "encryption.key")); errors.Is(err, os.ErrNotExist) {
-			return seal.Key{}, fmt.Errorf("there is no encryption.key in %s, so its server has the key from elsewhere: set WAYBILL_ENCRYPTION_KEY here too", cfg.Data)
-		}
-	}
-	key, err := encryptionKey(cfg)
-	if err != nil {
-		return key, err
-	}
-	return key, bindKey(ctx, db, key)
 }

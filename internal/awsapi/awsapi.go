@@ -1,7 +1,8 @@
 // Package awsapi is the surface that official AWS SDKs and the AWS CLI talk to:
-// EventBridge, SQS, and the little of CloudWatch Logs that reads what a rule
-// wrote. It decodes a request, calls one verb of a domain and encodes what that
-// returned; it decides nothing and keeps nothing.
+// EventBridge, SQS, the little of CloudWatch Logs that reads what a rule wrote,
+// and what Waybill adds to them (own_operations.go). It decodes a request, calls
+// one verb of a domain and encodes what that returned; it decides nothing and
+// keeps nothing.
 //
 // Each service is a table of operations, from a JSON object to a JSON object.
 // A request names its operation in one of two ways:
@@ -19,6 +20,7 @@
 //
 //	fault        its code and message; the status is 400 but where AWS's differs
 //	no operation 404, a body over the limit 413
+//	too many bytes of bodies at a time: ThrottlingException, after a while of waiting
 //	store outage 503 with Retry-After
 //	anything else, a panic too: 500 that tells the request id and nothing more;
 //	             the error goes to the log, which never sees secrets or bodies
@@ -27,6 +29,7 @@ package awsapi
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -36,6 +39,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/admission"
 	"github.com/waybill-dev/waybill/internal/bus"
 	"github.com/waybill-dev/waybill/internal/fault"
 	"github.com/waybill-dev/waybill/internal/queue"
@@ -59,6 +63,8 @@ type api struct {
 	o        Options
 	services map[string]*service // by the prefix of X-Amz-Target
 	buffers  sync.Pool           // of *bytes.Buffer
+	// admission bounds the bodies that are held at a time.
+	admission *admission.Gate
 }
 
 // service is one of AWS's services.
@@ -84,6 +90,7 @@ const sqsTarget = "AmazonSQS"
 func New(o Options) http.Handler {
 	a := newAPI(o)
 	a.services = a.tables()
+	a.services["Waybill"] = a.own()
 	return a
 }
 
@@ -97,12 +104,12 @@ func newAPI(o Options) *api {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &api{o: o}
+	a := &api{o: o, admission: admission.NewGate(maxWait)}
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	return a
 }
 
-// tables are all services with all their operations.
+// tables are all of AWS's services with all their operations.
 func (a *api) tables() map[string]*service {
 	return map[string]*service{
 		"AWSEvents":     {signing: "events", json: json11, operations: join(a.eventsBusOperations(), a.eventsMoreOperations())},
@@ -166,6 +173,14 @@ func (c *call) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	leave, err := c.api.admission.Enter(ctx, c.r.ContentLength)
+	if errors.Is(err, admission.ErrFull) {
+		return throttled()
+	}
+	if err != nil {
+		return err
+	}
+	defer leave()
 	body := c.api.buffers.Get().(*bytes.Buffer)
 	defer c.api.release(body)
 	if err := c.readBody(body); err != nil {
@@ -205,7 +220,7 @@ func (c *call) route() (operation, error) {
 	prefix, action, _ := strings.Cut(target, ".")
 	c.service, c.action = c.api.services[prefix], action
 	if c.service == nil {
-		return nil, unknownOperation("There is no service %q here. Those here are AWSEvents, AmazonSQS and Logs_20140328.", prefix)
+		return nil, unknownOperation("There is no service %q here. Those here are AWSEvents, AmazonSQS, Logs_20140328 and Waybill.", prefix)
 	}
 	run := c.service.operations[action]
 	if run == nil {
@@ -215,6 +230,16 @@ func (c *call) route() (operation, error) {
 		return nil, unknownOperation("The JSON protocol takes POST, not %s.", c.r.Method)
 	}
 	return run, nil
+}
+
+// maxWait is how long a large request waits to be let in. Clients would wait
+// longer, and they send again what was throttled.
+const maxWait = 5 * time.Second
+
+func throttled() error {
+	f := fault.New(fault.Limited, "ThrottlingException", "Rate exceeded: too many large requests are under way. Send it again a little later.")
+	f.RetryAfter = time.Second
+	return f
 }
 
 const codeUnknownOperation = "UnknownOperationException"

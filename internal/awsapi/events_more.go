@@ -19,13 +19,6 @@ type nothing struct{}
 // named is a request that names one thing.
 type named struct{ Name string }
 
-// listing are the members that all requests for a list have.
-type listing struct {
-	NamePrefix string
-	NextToken  string
-	Limit      int
-}
-
 type archiveOut struct {
 	ArchiveArn       string `json:",omitempty"`
 	ArchiveName      string `json:",omitempty"`
@@ -51,7 +44,7 @@ func (a *api) archiveOperations() map[string]operation {
 		RetentionDays                                          int
 	}
 	type list struct {
-		listing
+		prefixIn
 		EventSourceArn, State string
 	}
 	type listed struct {
@@ -87,10 +80,14 @@ func (a *api) archiveOperations() map[string]operation {
 			return &out, nil
 		}),
 		"ListArchives": op(func(ctx context.Context, c account.AWSCaller, in *list) (*listed, error) {
+			after, limit, err := in.page()
+			if err != nil {
+				return nil, err
+			}
 			items, next, err := b.ListArchives(ctx, c, bus.ArchiveFilter{
 				Prefix: in.NamePrefix, SourceARN: in.EventSourceArn, State: in.State,
-			}, in.NextToken, in.Limit)
-			return &listed{each(items, archiveItem), next}, err
+			}, after, limit)
+			return &listed{each(items, archiveItem), tokenOf(next)}, err
 		}),
 		"DeleteArchive": op(func(ctx context.Context, c account.AWSCaller, in *one) (*nothing, error) {
 			return &nothing{}, b.DeleteArchive(ctx, c, in.ArchiveName)
@@ -134,7 +131,7 @@ func (a *api) replayOperations() map[string]operation {
 	}
 	type one struct{ ReplayName string }
 	type list struct {
-		listing
+		prefixIn
 		EventSourceArn, State string
 	}
 	type listed struct {
@@ -171,10 +168,14 @@ func (a *api) replayOperations() map[string]operation {
 			return &replayOut{ReplayArn: v.ARN, State: v.State}, nil
 		}),
 		"ListReplays": op(func(ctx context.Context, c account.AWSCaller, in *list) (*listed, error) {
+			after, limit, err := in.page()
+			if err != nil {
+				return nil, err
+			}
 			items, next, err := b.ListReplays(ctx, c, bus.ReplayFilter{
 				Prefix: in.NamePrefix, ArchiveARN: in.EventSourceArn, State: in.State,
-			}, in.NextToken, in.Limit)
-			return &listed{each(items, replayItem), next}, err
+			}, after, limit)
+			return &listed{each(items, replayItem), tokenOf(next)}, err
 		}),
 	}
 }

@@ -34,7 +34,7 @@ func (a *api) connectionOperations() map[string]operation {
 		AuthParameters          *bus.ConnectionAuth
 	}
 	type list struct {
-		listing
+		prefixIn
 		ConnectionState string
 	}
 	type listed struct {
@@ -78,8 +78,12 @@ func (a *api) connectionOperations() map[string]operation {
 			return &out, nil
 		}),
 		"ListConnections": op(func(ctx context.Context, c account.AWSCaller, in *list) (*listed, error) {
-			items, next, err := b.ListConnections(ctx, c, in.NamePrefix, in.ConnectionState, in.NextToken, in.Limit)
-			return &listed{each(items, connectionItem), next}, err
+			after, limit, err := in.page()
+			if err != nil {
+				return nil, err
+			}
+			items, next, err := b.ListConnections(ctx, c, in.NamePrefix, in.ConnectionState, after, limit)
+			return &listed{each(items, connectionItem), tokenOf(next)}, err
 		}),
 	}
 }
@@ -114,7 +118,7 @@ func (a *api) apiDestinationOperations() map[string]operation {
 		InvocationRateLimitPerSecond *int
 	}
 	type list struct {
-		listing
+		prefixIn
 		ConnectionArn string
 	}
 	type listed struct {
@@ -156,8 +160,12 @@ func (a *api) apiDestinationOperations() map[string]operation {
 			return &out, nil
 		}),
 		"ListApiDestinations": op(func(ctx context.Context, c account.AWSCaller, in *list) (*listed, error) {
-			items, next, err := b.ListAPIDestinations(ctx, c, in.NamePrefix, in.ConnectionArn, in.NextToken, in.Limit)
-			return &listed{each(items, apiDestinationItem), next}, err
+			after, limit, err := in.page()
+			if err != nil {
+				return nil, err
+			}
+			items, next, err := b.ListAPIDestinations(ctx, c, in.NamePrefix, in.ConnectionArn, after, limit)
+			return &listed{each(items, apiDestinationItem), tokenOf(next)}, err
 		}),
 	}
 }

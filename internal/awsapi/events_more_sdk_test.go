@@ -1,191 +1,46 @@
 package awsapi_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
-
-	"github.com/waybill-dev/waybill/internal/account"
-	"github.com/waybill-dev/waybill/internal/awsapi"
-	"github.com/waybill-dev/waybill/internal/bus"
-	"github.com/waybill-dev/waybill/internal/engine"
-	"github.com/waybill-dev/waybill/internal/event"
-	"github.com/waybill-dev/waybill/internal/netguard"
-	"github.com/waybill-dev/waybill/internal/seal"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
-	"github.com/waybill-dev/waybill/internal/target"
-	"github.com/waybill-dev/waybill/internal/target/apidestination"
-	"github.com/waybill-dev/waybill/internal/target/inside"
 )
-
-// moreFixture is the official clients on a server that delivers.
-type moreFixture struct {
-	t      *testing.T
-	events *eventbridge.Client
-	logs   *cloudwatchlogs.Client
-}
-
-func newMore(t *testing.T) *moreFixture {
-	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "waybill.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := seal.ParseKey(strings.Repeat("0c", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts := account.New(account.Options{Store: db, Key: key, FirstAWSID: sdkAccount})
-	if _, err := accounts.Bootstrap(t.Context(), "", ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := accounts.BootstrapAWSKey(t.Context(), sdkKeyID+":"+sdkSecret); err != nil {
-		t.Fatal(err)
-	}
-	buses := bus.New(bus.Options{Store: db, Key: key, AllowHTTP: true})
-	destinations := apidestination.New(apidestination.Options{
-		Guard: netguard.Policy{AllowPrivate: true},
-		Resolve: func(scope event.Scope, arn string) (apidestination.Endpoint, error) {
-			e, err := buses.APIDestination(scope, arn)
-			return apidestination.Endpoint(e), err
-		},
-	})
-	buses.SetAuthorizer(func(ctx context.Context, e bus.Endpoint) (bool, error) {
-		return destinations.Authorize(ctx, apidestination.Endpoint(e))
-	})
-	insides := inside.Options{Log: func(to event.LogTarget) (int64, error) { return buses.LogGroupNumber(to.Scope, to.ARN) }}
-	e := engine.New(engine.Options{Store: db, Load: buses.Load, Open: func(to event.Target) (target.Target, error) {
-		if to.Kind == event.TargetAPIDestination {
-			return destinations.Open(to)
-		}
-		return insides.Opener(to)
-	}})
-	buses.SetEngine(e)
-	if err := e.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{}, 2)
-	for _, loop := range []func(context.Context){buses.RunReplays, buses.RunConnections} {
-		go func() {
-			loop(ctx)
-			done <- struct{}{}
-		}()
-	}
-	server := httptest.NewServer(awsapi.New(awsapi.Options{Accounts: accounts, Buses: buses}))
-	t.Cleanup(func() {
-		server.Close()
-		cancel()
-		<-done
-		<-done
-		if err := errors.Join(e.Stop(context.WithoutCancel(t.Context())), db.Close()); err != nil {
-			t.Error(err)
-		}
-		destinations.Close()
-	})
-	who := credentials.NewStaticCredentialsProvider(sdkKeyID, sdkSecret, "")
-	return &moreFixture{
-		t:      t,
-		events: eventbridge.New(eventbridge.Options{Region: sdkRegion, BaseEndpoint: &server.URL, RetryMaxAttempts: 1, Credentials: who}),
-		logs:   cloudwatchlogs.New(cloudwatchlogs.Options{Region: sdkRegion, BaseEndpoint: &server.URL, RetryMaxAttempts: 1, Credentials: who}),
-	}
-}
-
-// until waits for what the server does by itself.
-func (f *moreFixture) until(what string, is func() bool) {
-	f.t.Helper()
-	deadline := time.After(30 * time.Second)
-	for !is() {
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-deadline:
-			f.t.Fatal("waited in vain for " + what)
-		}
-	}
-}
-
-// rule makes a rule for all events of the shop, with one target.
-func (f *moreFixture) rule(name, pattern string, to types.Target) string {
-	f.t.Helper()
-	ctx := f.t.Context()
-	rule := must[eventbridge.PutRuleOutput](f.t)(f.events.PutRule(ctx, &eventbridge.PutRuleInput{Name: &name, EventPattern: &pattern}))
-	to.Id = aws.String("1")
-	out := must[eventbridge.PutTargetsOutput](f.t)(f.events.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: &name, Targets: []types.Target{to}}))
-	if out.FailedEntryCount != 0 {
-		f.t.Fatalf("%+v", out.FailedEntries)
-	}
-	return *rule.RuleArn
-}
-
-func (f *moreFixture) put(detail string) {
-	f.t.Helper()
-	out := must[eventbridge.PutEventsOutput](f.t)(f.events.PutEvents(f.t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		Source: aws.String("shop"), DetailType: aws.String("order"), Detail: &detail,
-	}}}))
-	if out.FailedEntryCount != 0 {
-		f.t.Fatalf("%+v", out.Entries)
-	}
-}
-
-func (f *moreFixture) messages(group string) []string {
-	f.t.Helper()
-	var all []string
-	pages := cloudwatchlogs.NewFilterLogEventsPaginator(f.logs, &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &group, Limit: aws.Int32(2)})
-	for pages.HasMorePages() {
-		page := must[cloudwatchlogs.FilterLogEventsOutput](f.t)(pages.NextPage(f.t.Context()))
-		for _, e := range page.Events {
-			all = append(all, *e.Message)
-		}
-	}
-	return all
-}
 
 const shopPattern = `{"source":["shop"]}`
 
-func eventsARN(resource string) *string {
-	return aws.String("arn:aws:events:" + sdkRegion + ":" + sdkAccount + ":" + resource)
-}
-
-func logARN(group string) *string {
-	return aws.String("arn:aws:logs:" + sdkRegion + ":" + sdkAccount + ":log-group:" + group)
-}
-
 func TestEventsArchiveAndReplay(t *testing.T) {
 	t.Parallel()
-	f := newMore(t)
+	f := newServer(t)
 	ctx := t.Context()
 	for _, group := range []string{"live", "again"} {
 		must[cloudwatchlogs.CreateLogGroupOutput](t)(f.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &group}))
 	}
-	busARN := eventsARN("event-bus/default")
+	busARN := f.arn("events", "event-bus/default")
 	made := must[eventbridge.CreateArchiveOutput](t)(f.events.CreateArchive(ctx, &eventbridge.CreateArchiveInput{
 		ArchiveName: aws.String("orders"), EventSourceArn: busARN, EventPattern: aws.String(shopPattern),
 		RetentionDays: aws.Int32(10), Description: aws.String("all orders"),
 	}))
-	if *made.ArchiveArn != *eventsARN("archive/orders") || made.State != types.ArchiveStateEnabled || made.CreationTime == nil {
+	if *made.ArchiveArn != *f.arn("events", "archive/orders") || made.State != types.ArchiveStateEnabled || made.CreationTime == nil {
 		t.Errorf("%+v", made)
 	}
 	_, err := f.events.CreateArchive(ctx, &eventbridge.CreateArchiveInput{ArchiveName: aws.String("orders"), EventSourceArn: busARN})
 	if taken := (*types.ResourceAlreadyExistsException)(nil); !errors.As(err, &taken) {
 		t.Errorf("%v", err)
 	}
-	f.rule("live", `{"source":["shop"],"replay-name":[{"exists":false}]}`, types.Target{Arn: logARN("live")})
-	ruleARN := f.rule("again", `{"detail":{"n":[{"numeric":[">",1]}]}}`, types.Target{Arn: logARN("again")})
+	f.rule("live", `{"source":["shop"],"replay-name":[{"exists":false}]}`, types.Target{Arn: f.arn("logs", "log-group:"+"live")})
+	ruleARN := f.rule("again", `{"detail":{"n":[{"numeric":[">",1]}]}}`, types.Target{Arn: f.arn("logs", "log-group:"+"again")})
 	from := time.Now().Add(-time.Minute)
 	for n := range 4 {
 		f.put(fmt.Sprintf(`{"n":%d}`, n))
@@ -241,7 +96,7 @@ func TestEventsArchiveAndReplay(t *testing.T) {
 // An OAuth connection gets its token, and an event its endpoint.
 func TestEventsAPIDestination(t *testing.T) {
 	t.Parallel()
-	f := newMore(t)
+	f := newServer(t)
 	ctx := t.Context()
 	grant := make(chan struct{})
 	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -345,7 +200,7 @@ func TestEventsAPIDestination(t *testing.T) {
 
 func TestLogsOfClients(t *testing.T) {
 	t.Parallel()
-	f := newMore(t)
+	f := newServer(t)
 	ctx := t.Context()
 	group, stream := aws.String("/aws/events/shop"), aws.String("s")
 	must[cloudwatchlogs.CreateLogGroupOutput](t)(f.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: group}))
@@ -355,7 +210,7 @@ func TestLogsOfClients(t *testing.T) {
 	}
 	must[cloudwatchlogs.PutRetentionPolicyOutput](t)(f.logs.PutRetentionPolicy(ctx, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: group, RetentionInDays: aws.Int32(7)}))
 	groups := must[cloudwatchlogs.DescribeLogGroupsOutput](t)(f.logs.DescribeLogGroups(ctx, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: aws.String("/aws")}))
-	if len(groups.LogGroups) != 1 || *groups.LogGroups[0].RetentionInDays != 7 || *groups.LogGroups[0].LogGroupArn != *logARN(*group) || *groups.LogGroups[0].CreationTime == 0 {
+	if len(groups.LogGroups) != 1 || *groups.LogGroups[0].RetentionInDays != 7 || *groups.LogGroups[0].LogGroupArn != *f.arn("logs", "log-group:"+*group) || *groups.LogGroups[0].CreationTime == 0 {
 		t.Errorf("%+v", groups.LogGroups)
 	}
 	must[cloudwatchlogs.DeleteRetentionPolicyOutput](t)(f.logs.DeleteRetentionPolicy(ctx, &cloudwatchlogs.DeleteRetentionPolicyInput{LogGroupName: group}))
@@ -380,7 +235,7 @@ func TestLogsOfClients(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	found := must[cloudwatchlogs.FilterLogEventsOutput](t)(f.logs.FilterLogEvents(ctx, &cloudwatchlogs.FilterLogEventsInput{
-		LogGroupIdentifier: logARN(*group), FilterPattern: aws.String("error"), StartTime: aws.Int64(at - 1), EndTime: aws.Int64(at - 1),
+		LogGroupIdentifier: f.arn("logs", "log-group:"+*group), FilterPattern: aws.String("error"), StartTime: aws.Int64(at - 1), EndTime: aws.Int64(at - 1),
 	}))
 	if len(found.Events) != 1 || *found.Events[0].LogStreamName != "s" || *found.Events[0].EventId == "" {
 		t.Errorf("%+v", found.Events)
@@ -394,13 +249,13 @@ func TestLogsOfClients(t *testing.T) {
 
 func TestEventsMorePages(t *testing.T) {
 	t.Parallel()
-	f := newMore(t)
+	f := newServer(t)
 	ctx := t.Context()
 	var want, got []string
 	for i := range 5 {
 		name := fmt.Sprintf("a%d", i)
 		want = append(want, name)
-		must[eventbridge.CreateArchiveOutput](t)(f.events.CreateArchive(ctx, &eventbridge.CreateArchiveInput{ArchiveName: &name, EventSourceArn: eventsARN("event-bus/default")}))
+		must[eventbridge.CreateArchiveOutput](t)(f.events.CreateArchive(ctx, &eventbridge.CreateArchiveInput{ArchiveName: &name, EventSourceArn: f.arn("events", "event-bus/default")}))
 	}
 	in := &eventbridge.ListArchivesInput{Limit: aws.Int32(2)}
 	for pages := 1; ; pages++ {

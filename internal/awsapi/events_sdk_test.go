@@ -1,129 +1,30 @@
 package awsapi_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
-	"github.com/aws/smithy-go"
-
-	"github.com/waybill-dev/waybill/internal/account"
-	"github.com/waybill-dev/waybill/internal/awsapi"
-	"github.com/waybill-dev/waybill/internal/bus"
-	"github.com/waybill-dev/waybill/internal/engine"
-	"github.com/waybill-dev/waybill/internal/event"
-	"github.com/waybill-dev/waybill/internal/seal"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
-	"github.com/waybill-dev/waybill/internal/target"
 )
-
-// eventsFixture is official clients of two accounts, on a server and an engine
-// of their own.
-type eventsFixture struct {
-	t *testing.T
-	// partner and customer are accounts; each is as good as the other for what
-	// is not about partners.
-	partner, customer     *eventbridge.Client
-	partnerID, customerID string
-	arrived               chan string // the bodies that targets got
-}
-
-type arrivals chan string
-
-func (a arrivals) Send(_ context.Context, m target.Message) target.Result {
-	a <- string(m.Body)
-	return target.Result{Started: time.Now()}
-}
-
-func newEvents(t *testing.T) *eventsFixture {
-	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "waybill.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	key, err := seal.ParseKey(strings.Repeat("0c", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts := account.New(account.Options{Store: db, Key: key, FirstAWSID: sdkAccount})
-	if _, err := accounts.Bootstrap(t.Context(), "", ""); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := accounts.Create(t.Context(), "customer", "", ""); err != nil {
-		t.Fatal(err)
-	}
-	f := &eventsFixture{t: t, arrived: make(chan string, 100)}
-	buses := bus.New(bus.Options{Store: db, Key: key})
-	e := engine.New(engine.Options{
-		Store: db, Load: buses.Load,
-		Open: func(event.Target) (target.Target, error) { return arrivals(f.arrived), nil },
-	})
-	buses.SetEngine(e)
-	if err := e.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	server := httptest.NewServer(awsapi.New(awsapi.Options{Accounts: accounts, Buses: buses}))
-	t.Cleanup(server.Close)
-	all, err := accounts.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients := make([]*eventbridge.Client, 2)
-	for i, a := range all {
-		id, secret, err := accounts.CreateAWSKey(t.Context(), a.Number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		clients[i] = eventbridge.New(eventbridge.Options{
-			Region: sdkRegion, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-			Credentials: credentials.NewStaticCredentialsProvider(id, secret, ""),
-		})
-	}
-	f.partner, f.customer, f.partnerID, f.customerID = clients[0], clients[1], all[0].AWSID, all[1].AWSID
-	return f
-}
-
-// wantAWS checks an error as a client sees it.
-func wantAWS(t *testing.T, err error, code, text string) {
-	t.Helper()
-	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() != code || !strings.Contains(api.ErrorMessage(), text) {
-		t.Errorf("error %v, want %s: …%s…", err, code, text)
-	}
-}
 
 func TestEventsBuses(t *testing.T) {
 	t.Parallel()
-	f := newEvents(t)
-	c, ctx := f.customer, t.Context()
+	f := newServer(t)
+	c, ctx := f.events, t.Context()
 	name := aws.String("orders")
-	dlq := &types.DeadLetterConfig{Arn: aws.String("arn:aws:sqs:us-west-2:" + f.customerID + ":dlq")}
+	dlq := &types.DeadLetterConfig{Arn: f.arn("sqs", "dlq")}
 	made := must[eventbridge.CreateEventBusOutput](t)(c.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{
 		Name: name, Description: aws.String("d"), KmsKeyIdentifier: aws.String("k"), DeadLetterConfig: dlq,
 		LogConfig: &types.LogConfig{Level: types.LevelError, IncludeDetail: types.IncludeDetailFull},
 		Tags:      []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}},
 	}))
-	if *made.EventBusArn != "arn:aws:events:us-west-2:"+f.customerID+":event-bus/orders" || *made.DeadLetterConfig.Arn != *dlq.Arn || made.LogConfig.Level != types.LevelError {
+	if *made.EventBusArn != *f.arn("events", "event-bus/orders") || *made.DeadLetterConfig.Arn != *dlq.Arn || made.LogConfig.Level != types.LevelError {
 		t.Errorf("%+v", made)
 	}
 	_, err := c.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: name})
@@ -191,25 +92,25 @@ func TestEventsBuses(t *testing.T) {
 
 func TestEventsRules(t *testing.T) {
 	t.Parallel()
-	f := newEvents(t)
-	c, ctx := f.customer, t.Context()
+	f := newServer(t)
+	c, ctx := f.events, t.Context()
 	name := aws.String("r")
 	rule := must[eventbridge.PutRuleOutput](t)(c.PutRule(ctx, &eventbridge.PutRuleInput{
 		Name: name, EventPattern: aws.String(`{"source":["shop"]}`), Description: aws.String("d"), RoleArn: aws.String("arn:aws:iam::1:role/r"),
 	}))
-	if *rule.RuleArn != "arn:aws:events:us-west-2:"+f.customerID+":rule/r" {
+	if *rule.RuleArn != *f.arn("events", "rule/r") {
 		t.Error(*rule.RuleArn)
 	}
 	_, err := c.PutRule(ctx, &eventbridge.PutRuleInput{Name: name, EventPattern: aws.String(`{"source":"shop"}`)})
 	if bad := (*types.InvalidEventPatternException)(nil); !errors.As(err, &bad) || !strings.HasPrefix(bad.ErrorMessage(), "Event pattern is not valid. Reason: ") {
 		t.Errorf("pattern: %v", err)
 	}
-	queue := aws.String("arn:aws:sqs:us-west-2:" + f.customerID + ":q.fifo")
+	queue := f.arn("sqs", "q.fifo")
 	full := types.Target{
 		Id: aws.String("1"), Arn: queue, RoleArn: aws.String("arn:aws:iam::1:role/t"),
 		InputTransformer: &types.InputTransformer{InputPathsMap: map[string]string{"n": "$.detail.n"}, InputTemplate: aws.String(`{"got": <n>}`)},
 		RetryPolicy:      &types.RetryPolicy{MaximumRetryAttempts: aws.Int32(0), MaximumEventAgeInSeconds: aws.Int32(60)},
-		DeadLetterConfig: &types.DeadLetterConfig{Arn: aws.String("arn:aws:sqs:us-west-2:" + f.customerID + ":dlq")},
+		DeadLetterConfig: &types.DeadLetterConfig{Arn: f.arn("sqs", "dlq")},
 		SqsParameters:    &types.SqsParameters{MessageGroupId: aws.String("g")},
 	}
 	foreign := types.Target{
@@ -255,7 +156,7 @@ func TestEventsRules(t *testing.T) {
 	}
 	must[eventbridge.DisableRuleOutput](t)(c.DisableRule(ctx, &eventbridge.DisableRuleInput{Name: name}))
 	got := must[eventbridge.DescribeRuleOutput](t)(c.DescribeRule(ctx, &eventbridge.DescribeRuleInput{Name: name}))
-	if got.State != types.RuleStateDisabled || *got.EventBusName != "default" || *got.CreatedBy != f.customerID || *got.EventPattern != `{"source":["shop"]}` || *got.Description != "d" || got.ScheduleExpression != nil {
+	if got.State != types.RuleStateDisabled || *got.EventBusName != "default" || *got.CreatedBy != f.account || *got.EventPattern != `{"source":["shop"]}` || *got.Description != "d" || got.ScheduleExpression != nil {
 		t.Errorf("%+v", got)
 	}
 	must[eventbridge.EnableRuleOutput](t)(c.EnableRule(ctx, &eventbridge.EnableRuleInput{Name: name}))
@@ -281,12 +182,10 @@ func TestEventsRules(t *testing.T) {
 
 func TestEventsPut(t *testing.T) {
 	t.Parallel()
-	f := newEvents(t)
-	c, ctx := f.customer, t.Context()
-	must[eventbridge.PutRuleOutput](t)(c.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("r"), EventPattern: aws.String(`{"source":["shop"],"detail":{"n":[{"numeric":[">",1]}]}}`)}))
-	must[eventbridge.PutTargetsOutput](t)(c.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("r"), Targets: []types.Target{{
-		Id: aws.String("1"), Arn: aws.String("arn:aws:sqs:us-west-2:" + f.customerID + ":q"),
-	}}}))
+	f := newServer(t)
+	c, ctx := f.events, t.Context()
+	q := f.queue("q", nil)
+	f.rule("r", `{"source":["shop"],"detail":{"n":[{"numeric":[">",1]}]}}`, types.Target{Arn: f.arn("sqs", "q")})
 	put := must[eventbridge.PutEventsOutput](t)(c.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{
 		{Source: aws.String("shop"), DetailType: aws.String("t"), Detail: aws.String(`{"n":1}`)},
 		{
@@ -301,9 +200,9 @@ func TestEventsPut(t *testing.T) {
 		*put.Entries[2].ErrorCode != "MalformedDetail" || *put.Entries[3].ErrorCode != "InvalidArgument" || put.Entries[3].EventId != nil {
 		t.Fatalf("%+v", put)
 	}
-	want := `{"version":"0","id":"` + *put.Entries[1].EventId + `","detail-type":"a \"b\" ü","source":"shop","account":"` + f.customerID +
+	want := `{"version":"0","id":"` + *put.Entries[1].EventId + `","detail-type":"a \"b\" ü","source":"shop","account":"` + f.account +
 		`","time":"2026-01-02T03:04:05Z","region":"us-west-2","resources":["x","y"],"detail":{"n":2,"t":"\u00fc\n"}}`
-	if got := <-f.arrived; got != want {
+	if got := f.next(q); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 
@@ -324,37 +223,37 @@ func TestEventsPut(t *testing.T) {
 
 func TestEventsPartner(t *testing.T) {
 	t.Parallel()
-	f := newEvents(t)
+	f := newServer(t)
 	ctx := t.Context()
 	name := aws.String("aws.partner/example.com/shop/1")
-	made := must[eventbridge.CreatePartnerEventSourceOutput](t)(f.partner.CreatePartnerEventSource(ctx, &eventbridge.CreatePartnerEventSourceInput{Name: name, Account: &f.customerID}))
+	made := must[eventbridge.CreatePartnerEventSourceOutput](t)(f.events.CreatePartnerEventSource(ctx, &eventbridge.CreatePartnerEventSourceInput{Name: name, Account: &f.customer.account}))
 	if *made.EventSourceArn != "arn:aws:events:us-west-2::event-source/"+*name {
 		t.Error(*made.EventSourceArn)
 	}
-	_, err := f.partner.CreatePartnerEventSource(ctx, &eventbridge.CreatePartnerEventSourceInput{Name: name, Account: aws.String("000000000000")})
+	_, err := f.events.CreatePartnerEventSource(ctx, &eventbridge.CreatePartnerEventSourceInput{Name: name, Account: aws.String("000000000000")})
 	wantAWS(t, err, "ValidationException", "Parameter Account is not valid.")
-	described := must[eventbridge.DescribePartnerEventSourceOutput](t)(f.partner.DescribePartnerEventSource(ctx, &eventbridge.DescribePartnerEventSourceInput{Name: name}))
+	described := must[eventbridge.DescribePartnerEventSourceOutput](t)(f.events.DescribePartnerEventSource(ctx, &eventbridge.DescribePartnerEventSourceInput{Name: name}))
 	if *described.Arn != *made.EventSourceArn || *described.Name != *name {
 		t.Errorf("%+v", described)
 	}
-	listed := must[eventbridge.ListPartnerEventSourcesOutput](t)(f.partner.ListPartnerEventSources(ctx, &eventbridge.ListPartnerEventSourcesInput{NamePrefix: aws.String("aws.partner/example.com")}))
+	listed := must[eventbridge.ListPartnerEventSourcesOutput](t)(f.events.ListPartnerEventSources(ctx, &eventbridge.ListPartnerEventSourcesInput{NamePrefix: aws.String("aws.partner/example.com")}))
 	if len(listed.PartnerEventSources) != 1 || *listed.PartnerEventSources[0].Name != *name {
 		t.Errorf("%+v", listed)
 	}
 	state := func(want types.EventSourceState) {
 		t.Helper()
-		mine := must[eventbridge.ListPartnerEventSourceAccountsOutput](t)(f.partner.ListPartnerEventSourceAccounts(ctx, &eventbridge.ListPartnerEventSourceAccountsInput{EventSourceName: name}))
-		if a := mine.PartnerEventSourceAccounts; len(a) != 1 || a[0].State != want || *a[0].Account != f.customerID || a[0].CreationTime == nil || (a[0].ExpirationTime == nil) != (want == types.EventSourceStateActive) {
+		mine := must[eventbridge.ListPartnerEventSourceAccountsOutput](t)(f.events.ListPartnerEventSourceAccounts(ctx, &eventbridge.ListPartnerEventSourceAccountsInput{EventSourceName: name}))
+		if a := mine.PartnerEventSourceAccounts; len(a) != 1 || a[0].State != want || *a[0].Account != f.customer.account || a[0].CreationTime == nil || (a[0].ExpirationTime == nil) != (want == types.EventSourceStateActive) {
 			t.Errorf("%+v, want %s", a, want)
 		}
-		theirs := must[eventbridge.DescribeEventSourceOutput](t)(f.customer.DescribeEventSource(ctx, &eventbridge.DescribeEventSourceInput{Name: name}))
+		theirs := must[eventbridge.DescribeEventSourceOutput](t)(f.customer.events.DescribeEventSource(ctx, &eventbridge.DescribeEventSourceInput{Name: name}))
 		if theirs.State != want || *theirs.CreatedBy != "aws.partner/example.com" {
 			t.Errorf("%+v, want %s", theirs, want)
 		}
 	}
 	put := func() {
 		t.Helper()
-		out := must[eventbridge.PutPartnerEventsOutput](t)(f.partner.PutPartnerEvents(ctx, &eventbridge.PutPartnerEventsInput{Entries: []types.PutPartnerEventsRequestEntry{
+		out := must[eventbridge.PutPartnerEventsOutput](t)(f.events.PutPartnerEvents(ctx, &eventbridge.PutPartnerEventsInput{Entries: []types.PutPartnerEventsRequestEntry{
 			{Source: name, DetailType: aws.String("t"), Detail: aws.String(`{"n":1}`)},
 		}}))
 		if out.FailedEntryCount != 0 || len(out.Entries) != 1 || out.Entries[0].EventId == nil {
@@ -363,38 +262,39 @@ func TestEventsPartner(t *testing.T) {
 	}
 	state(types.EventSourceStatePending)
 	put() // accepted, and dropped
-	must[eventbridge.CreateEventBusOutput](t)(f.customer.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: name, EventSourceName: name}))
+	must[eventbridge.CreateEventBusOutput](t)(f.customer.events.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: name, EventSourceName: name}))
 	state(types.EventSourceStateActive)
-	must[eventbridge.PutRuleOutput](t)(f.customer.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("r"), EventBusName: name, EventPattern: aws.String(`{"source":[{"prefix":"aws.partner/example.com"}]}`)}))
-	must[eventbridge.PutTargetsOutput](t)(f.customer.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("r"), EventBusName: name, Targets: []types.Target{{
-		Id: aws.String("1"), Arn: aws.String("arn:aws:sqs:us-west-2:" + f.customerID + ":q"), InputPath: aws.String("$.source"),
+	must[eventbridge.PutRuleOutput](t)(f.customer.events.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("r"), EventBusName: name, EventPattern: aws.String(`{"source":[{"prefix":"aws.partner/example.com"}]}`)}))
+	q := f.customer.queue("q", nil)
+	must[eventbridge.PutTargetsOutput](t)(f.customer.events.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("r"), EventBusName: name, Targets: []types.Target{{
+		Id: aws.String("1"), Arn: f.customer.arn("sqs", "q"), InputPath: aws.String("$.source"),
 	}}}))
 	put()
-	if got := <-f.arrived; got != `"`+*name+`"` {
+	if got := f.customer.next(q); got != `"`+*name+`"` {
 		t.Error(got)
 	}
-	must[eventbridge.DeactivateEventSourceOutput](t)(f.customer.DeactivateEventSource(ctx, &eventbridge.DeactivateEventSourceInput{Name: name}))
+	must[eventbridge.DeactivateEventSourceOutput](t)(f.customer.events.DeactivateEventSource(ctx, &eventbridge.DeactivateEventSourceInput{Name: name}))
 	state(types.EventSourceStatePending)
-	_, err = f.customer.DeactivateEventSource(ctx, &eventbridge.DeactivateEventSourceInput{Name: name})
+	_, err = f.customer.events.DeactivateEventSource(ctx, &eventbridge.DeactivateEventSourceInput{Name: name})
 	if bad := (*types.InvalidStateException)(nil); !errors.As(err, &bad) {
 		t.Errorf("twice: %v", err)
 	}
-	must[eventbridge.ActivateEventSourceOutput](t)(f.customer.ActivateEventSource(ctx, &eventbridge.ActivateEventSourceInput{Name: name}))
+	must[eventbridge.ActivateEventSourceOutput](t)(f.customer.events.ActivateEventSource(ctx, &eventbridge.ActivateEventSourceInput{Name: name}))
 	state(types.EventSourceStateActive)
-	must[eventbridge.DeletePartnerEventSourceOutput](t)(f.partner.DeletePartnerEventSource(ctx, &eventbridge.DeletePartnerEventSourceInput{Name: name, Account: &f.customerID}))
-	sources := must[eventbridge.ListEventSourcesOutput](t)(f.customer.ListEventSources(ctx, &eventbridge.ListEventSourcesInput{NamePrefix: aws.String("aws.partner/")}))
+	must[eventbridge.DeletePartnerEventSourceOutput](t)(f.events.DeletePartnerEventSource(ctx, &eventbridge.DeletePartnerEventSourceInput{Name: name, Account: &f.customer.account}))
+	sources := must[eventbridge.ListEventSourcesOutput](t)(f.customer.events.ListEventSources(ctx, &eventbridge.ListEventSourcesInput{NamePrefix: aws.String("aws.partner/")}))
 	if len(sources.EventSources) != 1 || sources.EventSources[0].State != types.EventSourceStateDeleted {
 		t.Errorf("%+v", sources)
 	}
-	_, err = f.partner.DescribePartnerEventSource(ctx, &eventbridge.DescribePartnerEventSourceInput{Name: name})
+	_, err = f.events.DescribePartnerEventSource(ctx, &eventbridge.DescribePartnerEventSourceInput{Name: name})
 	wantAWS(t, err, "ResourceNotFoundException", "does not exist")
 }
 
 func TestEventsGlobalEndpoints(t *testing.T) {
 	t.Parallel()
-	f := newEvents(t)
-	_, err := f.customer.ListEndpoints(t.Context(), &eventbridge.ListEndpointsInput{})
+	f := newServer(t)
+	_, err := f.customer.events.ListEndpoints(t.Context(), &eventbridge.ListEndpointsInput{})
 	wantAWS(t, err, "OperationDisabledException", "Waybill has no global endpoints")
-	_, err = f.customer.DeleteEndpoint(t.Context(), &eventbridge.DeleteEndpointInput{Name: aws.String("e")})
+	_, err = f.customer.events.DeleteEndpoint(t.Context(), &eventbridge.DeleteEndpointInput{Name: aws.String("e")})
 	wantAWS(t, err, "OperationDisabledException", "Waybill has no global endpoints")
 }

@@ -5,98 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
-
-	"github.com/waybill-dev/waybill/internal/account"
-	"github.com/waybill-dev/waybill/internal/awsapi"
-	"github.com/waybill-dev/waybill/internal/queue"
-	"github.com/waybill-dev/waybill/internal/seal"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
 )
-
-const (
-	sdkAccount = "210987654321"
-	sdkRegion  = "us-west-2"
-	sdkKeyID   = "AKIAI44QH8DHBEXAMPLE"
-	sdkSecret  = "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY"
-)
-
-// newSQS is the official client on a server of its own, which verifies
-// signatures and checksums both ways.
-func newSQS(t *testing.T) *sqs.Client {
-	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "waybill.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	key, err := seal.ParseKey(strings.Repeat("0b", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts := account.New(account.Options{Store: db, Key: key, FirstAWSID: sdkAccount})
-	if _, err := accounts.Bootstrap(t.Context(), "", ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := accounts.BootstrapAWSKey(t.Context(), sdkKeyID+":"+sdkSecret); err != nil {
-		t.Fatal(err)
-	}
-	queues := queue.New(queue.Options{Store: db})
-	if err := queues.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(queues.Stop)
-	server := httptest.NewServer(awsapi.New(awsapi.Options{Accounts: accounts, Queues: queues}))
-	t.Cleanup(server.Close)
-	return sqs.New(sqs.Options{
-		Region: sdkRegion, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(sdkKeyID, sdkSecret, ""),
-	})
-}
-
-func must[Out any](t *testing.T) func(*Out, error) *Out {
-	return func(out *Out, err error) *Out {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-}
-
-func createQueue(t *testing.T, c *sqs.Client, name string, attributes map[string]string) *string {
-	t.Helper()
-	out, err := c.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(*out.QueueUrl, "/"+sdkAccount+"/"+name) || !strings.HasPrefix(*out.QueueUrl, "http://127.0.0.1:") {
-		t.Errorf("url %q", *out.QueueUrl)
-	}
-	return out.QueueUrl
-}
-
-func queueARN(name string) *string {
-	return aws.String("arn:aws:sqs:" + sdkRegion + ":" + sdkAccount + ":" + name)
-}
 
 func TestSQSQueues(t *testing.T) {
 	t.Parallel()
-	c, ctx := newSQS(t), t.Context()
-	url := createQueue(t, c, "orders", map[string]string{"DelaySeconds": "0", "VisibilityTimeout": "40"})
+	f, ctx := newServer(t), t.Context()
+	c := f.queues
+	url := f.queue("orders", map[string]string{"DelaySeconds": "0", "VisibilityTimeout": "40"})
 	if got := must[sqs.GetQueueUrlOutput](t)(c.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("orders")})); *got.QueueUrl != *url {
 		t.Errorf("url %q, want %q", *got.QueueUrl, *url)
 	}
@@ -115,7 +36,7 @@ func TestSQSQueues(t *testing.T) {
 	got := must[sqs.GetQueueAttributesOutput](t)(c.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	}))
-	for name, want := range map[string]string{"QueueArn": *queueARN("orders"), "VisibilityTimeout": "40", "MessageRetentionPeriod": "3600"} {
+	for name, want := range map[string]string{"QueueArn": *f.arn("sqs", "orders"), "VisibilityTimeout": "40", "MessageRetentionPeriod": "3600"} {
 		if got.Attributes[name] != want {
 			t.Errorf("%s = %q, want %q", name, got.Attributes[name], want)
 		}
@@ -136,8 +57,8 @@ func TestSQSQueues(t *testing.T) {
 	}))
 	must[sqs.RemovePermissionOutput](t)(c.RemovePermission(ctx, &sqs.RemovePermissionInput{QueueUrl: url, Label: aws.String("l")}))
 
-	createQueue(t, c, "orders-2", nil)
-	createQueue(t, c, "other", nil)
+	f.queue("orders-2", nil)
+	f.queue("other", nil)
 	var names []string
 	pages := sqs.NewListQueuesPaginator(c, &sqs.ListQueuesInput{QueueNamePrefix: aws.String("orders"), MaxResults: aws.Int32(1)})
 	for pages.HasMorePages() {
@@ -165,8 +86,9 @@ func TestSQSQueues(t *testing.T) {
 
 func TestSQSMessages(t *testing.T) {
 	t.Parallel()
-	c, ctx := newSQS(t), t.Context()
-	url := createQueue(t, c, "q", nil)
+	f, ctx := newServer(t), t.Context()
+	c := f.queues
+	url := f.queue("q", nil)
 	arrived := make(chan *sqs.ReceiveMessageOutput)
 	go func() {
 		out, err := c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
@@ -244,8 +166,9 @@ func receive(t *testing.T, c *sqs.Client, in *sqs.ReceiveMessageInput) []types.M
 
 func TestSQSBatches(t *testing.T) {
 	t.Parallel()
-	c, ctx := newSQS(t), t.Context()
-	url := createQueue(t, c, "q.fifo", map[string]string{"FifoQueue": "true"})
+	f, ctx := newServer(t), t.Context()
+	c := f.queues
+	url := f.queue("q.fifo", map[string]string{"FifoQueue": "true"})
 	entry := func(id, group string) types.SendMessageBatchRequestEntry {
 		return types.SendMessageBatchRequestEntry{Id: &id, MessageBody: &id, MessageGroupId: aws.String(group), MessageDeduplicationId: &id}
 	}
@@ -304,10 +227,11 @@ func TestSQSBatches(t *testing.T) {
 
 func TestSQSDeadLetters(t *testing.T) {
 	t.Parallel()
-	c, ctx := newSQS(t), t.Context()
-	dead := createQueue(t, c, "dead", nil)
-	source := createQueue(t, c, "source", map[string]string{
-		"RedrivePolicy": `{"deadLetterTargetArn":"` + *queueARN("dead") + `","maxReceiveCount":1}`,
+	f, ctx := newServer(t), t.Context()
+	c := f.queues
+	dead := f.queue("dead", nil)
+	source := f.queue("source", map[string]string{
+		"RedrivePolicy": `{"deadLetterTargetArn":"` + *f.arn("sqs", "dead") + `","maxReceiveCount":1}`,
 	})
 	for range 2 {
 		must[sqs.SendMessageOutput](t)(c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: source, MessageBody: aws.String("m")}))
@@ -322,7 +246,7 @@ func TestSQSDeadLetters(t *testing.T) {
 		t.Errorf("sources %v", sources.QueueUrls)
 	}
 
-	task := must[sqs.StartMessageMoveTaskOutput](t)(c.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: queueARN("dead"), MaxNumberOfMessagesPerSecond: aws.Int32(1)}))
+	task := must[sqs.StartMessageMoveTaskOutput](t)(c.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: f.arn("sqs", "dead"), MaxNumberOfMessagesPerSecond: aws.Int32(1)}))
 	if back := receive(t, c, &sqs.ReceiveMessageInput{QueueUrl: source, WaitTimeSeconds: 20}); len(back) != 1 {
 		t.Fatalf("moved back %+v", back)
 	}
@@ -331,11 +255,11 @@ func TestSQSDeadLetters(t *testing.T) {
 	if ended := (*types.UnsupportedOperation)(nil); !errors.As(err, &ended) {
 		t.Errorf("cancel twice: %v", err)
 	}
-	tasks := must[sqs.ListMessageMoveTasksOutput](t)(c.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: queueARN("dead")}))
+	tasks := must[sqs.ListMessageMoveTasksOutput](t)(c.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: f.arn("sqs", "dead")}))
 	if len(tasks.Results) != 1 || *tasks.Results[0].Status != "CANCELLED" || *tasks.Results[0].ApproximateNumberOfMessagesToMove != 2 || tasks.Results[0].StartedTimestamp == 0 {
 		t.Errorf("tasks %+v", tasks.Results)
 	}
-	_, err = c.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: queueARN("none")})
+	_, err = c.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: f.arn("sqs", "none")})
 	if none := (*types.ResourceNotFoundException)(nil); !errors.As(err, &none) {
 		t.Errorf("no such queue: %v", err)
 	}

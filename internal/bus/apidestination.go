@@ -3,11 +3,12 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
 	"github.com/waybill-dev/waybill/internal/netguard"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -63,12 +64,14 @@ type APIDestinationChange struct {
 // CreateAPIDestination makes an HTTP endpoint a possible target of rules.
 func (s *Service) CreateAPIDestination(ctx context.Context, c account.AWSCaller, p NewAPIDestination) (*APIDestinationInfo, error) {
 	doc := &apiDestinationDoc{
-		ARN: arn(c, "api-destination/"+p.Name+"/"+newUUID()), Description: p.Description,
+		ARN: arn(c, "api-destination/"+p.Name+"/"+event.NewUUID().String()), Description: p.Description,
 		Endpoint: p.Endpoint, Method: p.Method, Rate: defaultRate, Modified: s.now().UTC().Truncate(time.Millisecond),
 	}
 	set(&doc.Rate, p.Rate)
-	if err := errors.Join(checkText("name", p.Name, 64), s.checkAPIDestination(doc)); err != nil {
-		return nil, firstFault(err)
+	var v checks
+	v.name("name", p.Name)
+	if err := s.checkAPIDestination(&v, doc); err != nil {
+		return nil, err
 	}
 	connection, err := s.connect(ctx, c, doc, p.ConnectionARN)
 	if err != nil {
@@ -118,8 +121,8 @@ func (s *Service) UpdateAPIDestination(ctx context.Context, c account.AWSCaller,
 			}
 		}
 		set(&doc.Rate, p.Rate)
-		if err := s.checkAPIDestination(doc); err != nil {
-			return firstFault(err)
+		if err := s.checkAPIDestination(&checks{}, doc); err != nil {
+			return err
 		}
 		var connection *connectionDoc
 		if p.ConnectionARN != "" {
@@ -158,7 +161,7 @@ func (s *Service) DeleteAPIDestination(ctx context.Context, c account.AWSCaller,
 // ListAPIDestinations returns a page of API destinations by name; see
 // ListArchives for after and next. connectionARN "" lists all.
 func (s *Service) ListAPIDestinations(ctx context.Context, c account.AWSCaller, prefix, connectionARN, after string, limit int) (destinations []*APIDestinationInfo, next string, err error) {
-	return pageOf(ctx, s, c, store.KindAPIDestination, prefix, after, limit, func(r *store.Resource, doc *apiDestinationDoc) (*APIDestinationInfo, error) {
+	return pageOf(ctx, s, key(c, store.KindAPIDestination, 0, prefix), after, limit, func(r *store.Resource, doc *apiDestinationDoc) (*APIDestinationInfo, error) {
 		if connectionARN != "" && doc.ConnectionARN != connectionARN {
 			return nil, nil
 		}
@@ -192,7 +195,9 @@ func apiDestinationOf(r *store.Resource, doc *apiDestinationDoc, connection *con
 
 // connect joins an API destination to the caller's connection of this ARN.
 func (s *Service) connect(ctx context.Context, c account.AWSCaller, doc *apiDestinationDoc, text string) (*connectionDoc, error) {
-	if err := checkARN("connectionArn", text); err != nil {
+	var v checks
+	v.arn("connectionArn", text)
+	if err := v.err(); err != nil {
 		return nil, err
 	}
 	a, _ := ParseARN(text)
@@ -225,14 +230,11 @@ func (s *Service) connectionByNumber(ctx context.Context, number int64) (*store.
 	return r, doc, err
 }
 
-func (s *Service) checkAPIDestination(doc *apiDestinationDoc) error {
-	if doc.Rate < 1 {
-		return constraint(fmt.Sprint(doc.Rate), "invocationRateLimitPerSecond", "Member must have value greater than or equal to 1")
-	}
-	if err := checkLength("description", doc.Description, 512); err != nil {
-		return err
-	}
-	if err := checkEnum("httpMethod", doc.Method, "POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"); err != nil {
+func (s *Service) checkAPIDestination(v *checks, doc *apiDestinationDoc) error {
+	v.between("invocationRateLimitPerSecond", &doc.Rate, 1, math.MaxInt)
+	v.length("description", doc.Description, 0, 512)
+	v.enum("httpMethod", doc.Method, "POST", "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
+	if err := v.err(); err != nil {
 		return err
 	}
 	return s.checkEndpoint("InvocationEndpoint", doc.Endpoint)

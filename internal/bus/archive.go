@@ -11,7 +11,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
-	"github.com/waybill-dev/waybill/internal/pattern"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
@@ -59,11 +58,15 @@ type ArchiveChange struct {
 
 // CreateArchive begins to archive a bus's events.
 func (s *Service) CreateArchive(ctx context.Context, c account.AWSCaller, p NewArchive) (*Archive, error) {
-	if err := errors.Join(
-		checkText("archiveName", p.Name, 48), checkARN("eventSourceArn", p.SourceARN),
-		checkLength("description", p.Description, 512), checkRetention(p.Retention),
-	); err != nil {
-		return nil, firstFault(err)
+	var v checks
+	v.nameUpTo("archiveName", p.Name, 48)
+	v.arn("eventSourceArn", p.SourceARN)
+	v.length("description", p.Description, 0, 512)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if err := checkRetention(p.Retention); err != nil {
+		return nil, err
 	}
 	bus, err := s.busOf(ctx, c, p.SourceARN)
 	if err != nil {
@@ -100,10 +103,10 @@ func (s *Service) DescribeArchive(ctx context.Context, c account.AWSCaller, name
 // UpdateArchive changes an archive. Events it holds already stay, unless a
 // shorter retention lets go of them.
 func (s *Service) UpdateArchive(ctx context.Context, c account.AWSCaller, p ArchiveChange) (*Archive, error) {
-	if p.Description != nil {
-		if err := checkLength("description", *p.Description, 512); err != nil {
-			return nil, err
-		}
+	var v checks
+	v.optional("description", p.Description, 0, 512)
+	if err := v.err(); err != nil {
+		return nil, err
 	}
 	if p.Retention != nil {
 		if err := checkRetention(*p.Retention); err != nil {
@@ -140,7 +143,7 @@ func (s *Service) DeleteArchive(ctx context.Context, c account.AWSCaller, name s
 		if err != nil {
 			return err
 		}
-		r.Status = event.Deleted
+		bury(r)
 		return s.change(ctx, r)
 	})
 }
@@ -161,7 +164,7 @@ func (s *Service) ListArchives(ctx context.Context, c account.AWSCaller, f Archi
 		}
 		return nil, "", nil
 	}
-	return pageOf(ctx, s, c, store.KindArchive, f.Prefix, after, limit, func(r *store.Resource, doc *archiveDoc) (*Archive, error) {
+	return pageOf(ctx, s, key(c, store.KindArchive, 0, f.Prefix), after, limit, func(r *store.Resource, doc *archiveDoc) (*Archive, error) {
 		if f.SourceARN != "" && doc.Source != f.SourceARN {
 			return nil, nil
 		}
@@ -193,10 +196,12 @@ func (s *Service) weigh(ctx context.Context, r *store.Resource, doc *archiveDoc)
 	return a, nil
 }
 
-// archiveSubscription compiles an archive of the bus with this number. What a
-// replay put on the bus is not archived again: a replay of its own archive
-// would never end.
-func (s *Service) archiveSubscription(r *store.Resource, busNumber int64) (event.Subscription, error) {
+// archiveSubscription compiles an archive. What a replay put on the bus is not
+// archived again: a replay of its own archive would never end.
+func archiveSubscription(r *store.Resource) (event.Subscription, error) {
+	if isDeleted(r) {
+		return event.Subscription{ID: r.Number, Name: r.Name, Scope: r.Scope, Status: event.Deleted, Kind: event.OnBus}, nil
+	}
 	doc, err := decode[archiveDoc](r)
 	if err != nil {
 		return event.Subscription{}, err
@@ -207,7 +212,7 @@ func (s *Service) archiveSubscription(r *store.Resource, busNumber int64) (event
 	}
 	return event.Subscription{
 		ID: r.Number, Name: r.Name, Scope: r.Scope, Status: r.Status,
-		Kind: event.OnBus, Bus: busNumber, Pattern: p,
+		Kind: event.OnBus, Bus: doc.Bus, Pattern: p,
 		Target: event.Target{Kind: event.TargetArchive, Archive: &event.ArchiveTarget{Number: r.Number}},
 	}, nil
 }
@@ -229,11 +234,13 @@ func checkArchivePattern(text string) error {
 	if text == "" {
 		return nil
 	}
-	if len(text) > 4096 {
-		return checkLength("eventPattern", text, 4096)
+	var v checks
+	v.length("eventPattern", text, 0, maxPattern)
+	if err := v.err(); err != nil {
+		return err
 	}
-	if _, err := pattern.Parse([]byte(text)); err != nil {
-		return fault.New(fault.Invalid, codePattern, "%s", err)
+	if _, err := parsePattern(text); err != nil {
+		return err
 	}
 	if _, err := withoutReplays(text); err != nil {
 		return fault.New(fault.Invalid, codePattern, "Event pattern is not valid. Reason: it is not JSON that can be archived by")

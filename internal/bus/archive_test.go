@@ -217,6 +217,18 @@ func TestReplayToNamedRules(t *testing.T) {
 	if !slices.Equal(was, []int{0, 2, 4}) || strings.Contains(strings.Join(got, "\n"), "others ") {
 		t.Errorf("got %q", got)
 	}
+	// The rules see what they would without being named: the replay's name.
+	replayed, live := f.rule("replayed", `{"replay-name":["by-name"]}`, ""), f.rule("live", `{"replay-name":[{"exists":false}]}`, "")
+	_, err = f.StartReplay(t.Context(), f.caller, NewReplay{
+		Name: "by-name", ArchiveARN: arn(f.caller, "archive/all"), BusARN: f.busARN(),
+		RuleARNs: []string{arn(f.caller, "rule/"+replayed.Name), arn(f.caller, "rule/"+live.Name)}, From: first, To: f.now(),
+	})
+	f.must(err)
+	for _, one := range f.received(6) {
+		if !strings.HasPrefix(one, "replayed ") {
+			t.Error(one)
+		}
+	}
 	_, err = f.StartReplay(t.Context(), f.caller, NewReplay{
 		Name: "more", ArchiveARN: arn(f.caller, "archive/all"), BusARN: f.busARN(),
 		RuleARNs: []string{arn(f.caller, "rule/none")}, From: first, To: f.now(),
@@ -308,6 +320,12 @@ func TestReplayRefuses(t *testing.T) {
 	f.must(err)
 	_, err = f.StartReplay(t.Context(), f.caller, good)
 	mustFault(t, err, codeExists)
+	for n := range maxReplays {
+		p := good
+		p.Name = fmt.Sprint("more-", n)
+		_, err = f.StartReplay(t.Context(), f.caller, p)
+	}
+	mustFault(t, err, codeLimit)
 	f.must(f.DeleteArchive(t.Context(), f.caller, "all"))
 	f.run(f.RunReplays)
 	f.until("its failure", f.replayIn(ReplayFailed))

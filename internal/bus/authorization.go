@@ -23,6 +23,21 @@ func (s *Service) connectionsChanged() {
 	s.works.authorizations.ring()
 }
 
+// takeConnection takes up a change that was loaded. One that waits for its
+// first try begins it; the outcome of a try, which is a change too, does not
+// lead to the next.
+func (s *Service) takeConnection(r *store.Resource) error {
+	s.works.endpoints.forget()
+	if isDeleted(r) {
+		return nil
+	}
+	doc, err := decode[connectionDoc](r)
+	if err == nil && doc.State == ConnectionAuthorizing && doc.Reason == "" {
+		s.works.authorizations.ring()
+	}
+	return err
+}
+
 // Connections that could not be authorized are tried again after this.
 const (
 	authorizeAgain   = 30 * time.Second

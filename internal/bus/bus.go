@@ -7,6 +7,12 @@
 // its own; Load hands them to the engine, which matches, delivers, retries and
 // dead-letters. Nothing here sends anything.
 //
+// Any number of processes can share a store. The Run… methods, ExpireSources and
+// TrimShelves are for one of them at a time; that it is another one from now on
+// does no harm, as all that they do is either decided by a document's revision
+// or can be done twice. What another process changed is known here with the
+// next Load, or when it is missed.
+//
 // Changes are optimistic: a verb reads, changes and writes, and is done again
 // if somebody else wrote meanwhile. Every verb returns a *fault.Error with
 // AWS's code for what a caller can act on; anything else is our own failure.
@@ -51,13 +57,19 @@ type Options struct {
 	// SourceExpiry is how long a partner event source may stay PENDING; 0 is
 	// 7 days.
 	SourceExpiry time.Duration
+	// Partner is the partner inside the installation: nobody else makes event
+	// sources of its name.
+	Partner string
 	// MaxEntrySize bounds the entries of one PutEvents in bytes; 0 is 1,000,000.
 	MaxEntrySize int
 	// AllowHTTP lets API destinations and their authorization endpoints be
 	// http://, for development.
 	AllowHTTP bool
-	Now       func() time.Time // nil is time.Now
-	Log       *slog.Logger
+	// Shared says that other processes change the store too: what is not known
+	// here is looked for there before it is said not to exist.
+	Shared bool
+	Now    func() time.Time // the store's; nil is time.Now
+	Log    *slog.Logger
 }
 
 // Service owns all buses of an installation. It is safe for concurrent use.
@@ -71,16 +83,17 @@ type Service struct {
 	// event.
 	dir atomic.Pointer[directory]
 	// loaded is what dir and the subscriptions are made from.
-	loaded loaded
+	loaded   loaded
+	catching catching
 	// onSource is told of each change of a partner event source's state.
-	onSource func(ctx context.Context, name, region, state string)
+	onSource func(ctx context.Context, name string)
 
 	works works // what the Run… methods and APIDestination share with the verbs
 }
 
 // New returns a Service. SetEngine must be called before it is used.
 func New(o Options) *Service {
-	s := &Service{o: o, store: o.Store, log: o.Log, now: o.Now}
+	s := &Service{o: o, store: o.Store, log: o.Log, now: o.Now, catching: catching{turn: make(chan struct{}, 1)}}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -55,12 +56,16 @@ func (v *checks) pattern(member, text, written string, is func(string) bool) {
 }
 
 func (v *checks) enum(member, text string, allowed ...string) {
-	for _, a := range allowed {
-		if a == text {
-			return
-		}
+	if !slices.Contains(allowed, text) {
+		v.add("Value '%s' at '%s' failed to satisfy constraint: Member must satisfy enum value set: [%s]", text, member, strings.Join(allowed, ", "))
 	}
-	v.add("Value '%s' at '%s' failed to satisfy constraint: Member must satisfy enum value set: [%s]", text, member, strings.Join(allowed, ", "))
+}
+
+// checkEnum checks one word alone.
+func checkEnum(member, text string, allowed ...string) error {
+	var v checks
+	v.enum(member, text, allowed...)
+	return v.err()
 }
 
 func (v *checks) between(member string, n *int, low, high int) {
@@ -85,10 +90,20 @@ func (v *checks) count(member string, n, low, high int) {
 
 const resourceNamePattern = `[\.\-_A-Za-z0-9]+`
 
-// name checks a rule's name or a target's id.
-func (v *checks) name(member, text string) {
-	v.length(member, text, 1, 64)
-	v.pattern(member, text, resourceNamePattern, namePattern.MatchString)
+var isResourceName = regexp.MustCompile(`^` + resourceNamePattern + `$`).MatchString
+
+// name checks a name of 1 to 64 characters.
+func (v *checks) name(member, text string) { v.nameUpTo(member, text, 64) }
+
+func (v *checks) nameUpTo(member, text string, limit int) {
+	v.length(member, text, 1, limit)
+	v.pattern(member, text, resourceNamePattern, isResourceName)
+}
+
+func (v *checks) arn(member, text string) {
+	if _, ok := ParseARN(text); !ok || len(text) > 1600 {
+		v.add("Value at '%s' failed to satisfy constraint: Member must be an ARN, like arn:aws:events:us-east-1:123456789012:event-bus/default", member)
+	}
 }
 
 const sourceNamePattern = `aws\.partner(/[\.\-_A-Za-z0-9]+){2,}`

@@ -124,16 +124,19 @@ type ConnectionChange struct {
 
 // CreateConnection stores credentials.
 func (s *Service) CreateConnection(ctx context.Context, c account.AWSCaller, p NewConnection) (*Connection, error) {
-	if err := errors.Join(checkText("name", p.Name, 64), checkLength("description", p.Description, 512)); err != nil {
-		return nil, firstFault(err)
-	}
+	var v checks
+	v.name("name", p.Name)
+	v.length("description", p.Description, 0, 512)
 	if p.Auth == nil {
-		return nil, constraint("", "authParameters", "Member must not be null")
+		v.required("authParameters", "")
+	}
+	if err := v.err(); err != nil {
+		return nil, err
 	}
 	if err := s.checkAuth(p.Type, p.Auth); err != nil {
 		return nil, err
 	}
-	id := newUUID()
+	id := event.NewUUID().String()
 	doc := &connectionDoc{
 		ARN:         arn(c, "connection/"+p.Name+"/"+id),
 		SecretARN:   "arn:aws:secretsmanager:" + c.Region + ":" + c.AccountID + ":secret:events!connection/" + p.Name + "/" + id,
@@ -201,10 +204,10 @@ func (s *Service) DescribeConnection(ctx context.Context, c account.AWSCaller, n
 // UpdateConnection changes a connection. Credentials that change are
 // authorized anew.
 func (s *Service) UpdateConnection(ctx context.Context, c account.AWSCaller, p ConnectionChange) (*Connection, error) {
-	if p.Description != nil {
-		if err := checkLength("description", *p.Description, 512); err != nil {
-			return nil, err
-		}
+	var v checks
+	v.optional("description", p.Description, 0, 512)
+	if err := v.err(); err != nil {
+		return nil, err
 	}
 	return s.changeConnection(ctx, c, p.Name, func(r *store.Resource, doc *connectionDoc) error {
 		set(&doc.Description, p.Description)
@@ -281,7 +284,7 @@ func (s *Service) ListConnections(ctx context.Context, c account.AWSCaller, pref
 			return nil, "", err
 		}
 	}
-	return pageOf(ctx, s, c, store.KindConnection, prefix, after, limit, func(r *store.Resource, doc *connectionDoc) (*Connection, error) {
+	return pageOf(ctx, s, key(c, store.KindConnection, 0, prefix), after, limit, func(r *store.Resource, doc *connectionDoc) (*Connection, error) {
 		if state != "" && doc.State != state {
 			return nil, nil
 		}

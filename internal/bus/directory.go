@@ -3,11 +3,11 @@ package bus
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -51,6 +51,9 @@ type sourceEntry struct {
 	bus     *busEntry
 }
 
+// active tells whether events of the source have a bus to go to.
+func (e *sourceEntry) active() bool { return e != nil && e.state == SourceActive && e.bus != nil }
+
 // partnerEntry is a partner event source as its partner has it.
 type partnerEntry struct {
 	number  int64
@@ -76,8 +79,8 @@ type loadedDoc[T any] struct {
 }
 
 type loadedBus struct {
-	r     *store.Resource
-	doc   *busDoc
+	r     *store.Resource // nil until its turn comes, or if it was deleted
+	entry *busEntry
 	rules map[int64]*loadedRule
 }
 
@@ -154,9 +157,15 @@ func (s *Service) Load(ctx context.Context, since int64) ([]event.Subscription, 
 			moved = true
 		case store.KindLogGroup:
 			s.works.logGroups.take(r)
+		case store.KindReplay:
+			s.works.replays.ring()
+		case store.KindConnection:
+			err = s.takeConnection(r)
+		case store.KindAPIDestination:
+			s.works.endpoints.forget()
 		case store.KindArchive:
 			var sub event.Subscription
-			if sub, err = s.loadArchive(r); err == nil {
+			if sub, err = archiveSubscription(r); err == nil {
 				subs = append(subs, sub)
 			}
 		}
@@ -173,7 +182,7 @@ func (s *Service) Load(ctx context.Context, since int64) ([]event.Subscription, 
 	}
 	l.forget(changed)
 	if moved {
-		s.dir.Store(s.newDirectoryOf(l))
+		s.dir.Store(newDirectoryOf(l))
 	}
 	return subs, version, nil
 }
@@ -194,13 +203,16 @@ func (l *loaded) takeBus(r *store.Resource, touch func(*loadedRule)) error {
 	b := l.bus(r.Number)
 	was := b.r != nil
 	if r.Status == event.Deleted {
-		b.r, b.doc = nil, nil
+		b.r, b.entry = nil, nil
 	} else {
 		doc, err := decode[busDoc](r)
 		if err != nil {
 			return err
 		}
-		b.r, b.doc = r, doc
+		b.r, b.entry = r, &busEntry{number: r.Number, place: place{r.Scope, r.Region, r.Name}, account: doc.Account, arn: doc.ARN}
+		if doc.Policy != nil {
+			b.entry.policy = compilePolicy(doc.Policy)
+		}
 	}
 	if was != (b.r != nil) {
 		for _, rule := range b.rules {
@@ -239,17 +251,6 @@ func (l *loaded) takeTarget(r *store.Resource, touched map[int64]*loadedTarget) 
 	l.rule(r.Parent).targets[r.Number] = t
 	touched[r.Number] = t
 	return nil
-}
-
-func (s *Service) loadArchive(r *store.Resource) (event.Subscription, error) {
-	if r.Status == event.Deleted {
-		return event.Subscription{ID: r.Number, Name: r.Name, Scope: r.Scope, Status: event.Deleted, Kind: event.OnBus}, nil
-	}
-	doc, err := decode[archiveDoc](r)
-	if err != nil {
-		return event.Subscription{}, err
-	}
-	return s.archiveSubscription(r, doc.Bus)
 }
 
 // forget drops the places of what was deleted and holds nothing any more.
@@ -331,20 +332,15 @@ func targetOf(scope event.Scope, d *targetDoc) event.Target {
 	return event.Target{Kind: event.TargetUnsupported, Unsupported: d.ARN}
 }
 
-func (s *Service) newDirectoryOf(l *loaded) *directory {
+func newDirectoryOf(l *loaded) *directory {
 	d := &directory{
 		buses: make(map[place]*busEntry, len(l.buses)), busByARN: make(map[string]*busEntry, len(l.buses)),
 		sources: make(map[sourceKey]*sourceEntry, len(l.sources)), partners: make(map[sourceKey]*partnerEntry, len(l.partners)),
 	}
-	for number, b := range l.buses {
-		if b.r == nil {
-			continue
+	for _, b := range l.buses {
+		if e := b.entry; e != nil {
+			d.buses[e.place], d.busByARN[e.arn] = e, e
 		}
-		e := &busEntry{number: number, place: place{b.r.Scope, b.r.Region, b.r.Name}, account: b.doc.Account, arn: b.doc.ARN}
-		if b.doc.Policy != nil {
-			e.policy = compilePolicy(b.doc.Policy)
-		}
-		d.buses[e.place], d.busByARN[e.arn] = e, e
 	}
 	// A name that two resources have, because two partners were equally fast
 	// or because an earlier life of it is still shown, goes to the first one
@@ -368,7 +364,10 @@ func (s *Service) newDirectoryOf(l *loaded) *directory {
 }
 
 // rulesWithTarget returns the names of a bus's rules that send to an ARN.
-func (s *Service) rulesWithTarget(bus int64, targetARN string) []string {
+func (s *Service) rulesWithTarget(ctx context.Context, bus int64, targetARN string) ([]string, error) {
+	if err := s.catchUp(ctx); err != nil {
+		return nil, err
+	}
 	s.loaded.Lock()
 	defer s.loaded.Unlock()
 	var names []string
@@ -383,7 +382,7 @@ func (s *Service) rulesWithTarget(bus int64, targetARN string) []string {
 		}
 	}
 	slices.SortFunc(names, cmp.Compare)
-	return names
+	return names, nil
 }
 
 // refresh has the engine load what others may have changed.
@@ -391,8 +390,38 @@ func (s *Service) refresh(ctx context.Context) error {
 	if s.engine == nil {
 		return nil
 	}
-	if err := s.engine.Refresh(context.WithoutCancel(ctx)); err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.engine.Refresh(context.WithoutCancel(ctx)); err != nil {
 		return failed("load event buses", err)
 	}
 	return nil
+}
+
+// catching is shared by those who miss something at a time.
+type catching struct {
+	begun atomic.Int64
+	turn  chan struct{} // holds whoever loads
+	err   error         // of the last load
+}
+
+// catchUp has the engine load what other processes changed before the call, for
+// one who misses something. Those who come while another's load is under way,
+// which may have begun too early for them, share the next one: however many
+// miss something, one load at a time is asked of the store.
+func (s *Service) catchUp(ctx context.Context) error {
+	if !s.o.Shared {
+		return nil
+	}
+	c := &s.catching
+	seen := c.begun.Load()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.turn }()
+	if c.begun.Load() == seen {
+		c.begun.Add(1)
+		c.err = s.refresh(ctx)
+	}
+	return c.err
 }

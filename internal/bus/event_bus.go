@@ -143,7 +143,7 @@ func (s *Service) CreateEventBus(ctx context.Context, c account.AWSCaller, p New
 		return nil, err
 	}
 	if p.SourceName != "" {
-		s.sourceChanged(ctx, p.SourceName, c.Region, SourceActive)
+		s.sourceChanged(ctx, p.SourceName)
 	}
 	return eventBusOf(r, doc), nil
 }
@@ -307,7 +307,7 @@ func (s *Service) DeleteEventBus(ctx context.Context, c account.AWSCaller, name 
 		return s.change(ctx, changed...)
 	})
 	if err == nil && state != "" {
-		s.sourceChanged(ctx, name, c.Region, state)
+		s.sourceChanged(ctx, name)
 	}
 	return err
 }
@@ -318,7 +318,7 @@ func (s *Service) ListEventBuses(ctx context.Context, c account.AWSCaller, prefi
 	if _, _, err := s.bus(ctx, c, DefaultBus); err != nil {
 		return nil, "", err
 	}
-	return pageOf(ctx, s, c, store.KindBus, prefix, after, limit, func(r *store.Resource, doc *busDoc) (*EventBus, error) {
+	return pageOf(ctx, s, key(c, store.KindBus, 0, prefix), after, limit, func(r *store.Resource, doc *busDoc) (*EventBus, error) {
 		return eventBusOf(r, doc), nil
 	})
 }

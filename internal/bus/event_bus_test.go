@@ -24,7 +24,7 @@ func TestEventBusLife(t *testing.T) {
 	for _, ref := range []string{"orders", b.ARN} {
 		got, err := f.DescribeEventBus(ctx, f.one, ref)
 		ok(t, err)
-		if got.Description != "d" || got.KMSKey != "k" || got.Log.Level != "ERROR" || got.DeadLetterARN == "" || !got.Created.Equal(f.clock.now()) {
+		if got.Description != "d" || got.KMSKey != "k" || got.Log.Level != "ERROR" || got.DeadLetterARN == "" || !got.Created.Equal(f.ground.Now()) {
 			t.Errorf("%s: %+v", ref, got)
 		}
 	}

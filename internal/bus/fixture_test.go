@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,38 +15,15 @@ import (
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
 	"github.com/waybill-dev/waybill/internal/pattern"
-	"github.com/waybill-dev/waybill/internal/seal"
-	"github.com/waybill-dev/waybill/internal/store"
-	"github.com/waybill-dev/waybill/internal/store/sqlite"
 )
 
-// fixture is a service on a database of its own, with an engine that keeps
-// what it is given.
+// fixture is a service with an engine that keeps what it is given.
 type fixture struct {
 	*bus.Service
-	t      *testing.T
-	db     *sqlite.DB
-	engine *keeper
-	clock  *clock
-	// Two accounts, in the same region.
-	one, two account.AWSCaller
-}
-
-type clock struct {
-	sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.Lock()
-	defer c.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.Lock()
-	defer c.Unlock()
-	c.at = c.at.Add(d)
+	t        *testing.T
+	ground   *bus.Ground
+	engine   *keeper
+	one, two account.AWSCaller // in the same region
 }
 
 // keeper stands for the engine: it loads subscriptions as the engine does, and
@@ -58,7 +34,9 @@ type keeper struct {
 	version int64
 	subs    map[int64]event.Subscription
 	events  []*event.Event
-	err     error
+	// distinct is what the drafts say, by event.
+	distinct map[*event.Event]bool
+	err      error
 }
 
 func (k *keeper) Refresh(ctx context.Context) error {
@@ -89,6 +67,7 @@ func (k *keeper) Publish(_ context.Context, p engine.Publish) ([]*event.Event, e
 	for _, d := range p.Drafts {
 		e := d.Build(p.Scope, time.Unix(1_700_000_000, 0), "")
 		k.events = append(k.events, e)
+		k.distinct[e] = d.Envelope.Distinct
 		e.Assign(event.Seq(len(k.events)))
 		events = append(events, e)
 	}
@@ -119,48 +98,22 @@ const region = "eu-west-1"
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "waybill.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	sealed, err := seal.ParseKey(strings.Repeat("0b", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{t: t, db: db, clock: &clock{at: time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)}}
-	f.restart(sealed)
-	f.one, f.two = f.account("one"), f.account("two")
+	g := bus.NewGround(t, time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC))
+	t.Cleanup(g.Close)
+	f := &fixture{t: t, ground: g, one: g.One, two: g.Two}
+	f.restart()
 	return f
 }
 
-// restart makes another service and engine on the same database.
-func (f *fixture) restart(sealed seal.Key) {
+// restart makes another service and engine on the same store.
+func (f *fixture) restart() {
 	f.t.Helper()
-	f.Service = bus.New(bus.Options{Store: f.db, Key: sealed, Now: f.clock.now})
-	f.engine = &keeper{load: f.Load, subs: map[int64]event.Subscription{}}
+	f.Service = bus.New(bus.Options{Store: f.ground.DB, Key: f.ground.Key, Now: f.ground.Now})
+	f.engine = &keeper{load: f.Load, subs: map[int64]event.Subscription{}, distinct: map[*event.Event]bool{}}
 	f.SetEngine(f.engine)
 	if err := f.engine.Refresh(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}
-}
-
-func (f *fixture) account(name string) account.AWSCaller {
-	f.t.Helper()
-	p := &store.CreateAccount{Account: store.Account{ID: "acct_" + name, Name: name, Created: f.clock.now()}}
-	if err := f.db.CreateAccount(f.t.Context(), p); err != nil {
-		f.t.Fatal(err)
-	}
-	accounts, err := f.db.Accounts(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	i := slices.IndexFunc(accounts, func(a store.Account) bool { return a.Name == name })
-	return account.NewAWSCaller(accounts[i], region, "AKIA")
 }
 
 func (f *fixture) createBus(c account.AWSCaller, name string) *bus.EventBus {

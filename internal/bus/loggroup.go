@@ -106,7 +106,7 @@ func (s *Service) DropLogRetention(ctx context.Context, c account.AWSCaller, nam
 // LogGroups returns a page of log groups by name; see ListArchives for after
 // and next.
 func (s *Service) LogGroups(ctx context.Context, c account.AWSCaller, prefix, after string, limit int) ([]*LogGroup, string, error) {
-	return pageOf(ctx, s, c, store.KindLogGroup, prefix, after, limit, func(r *store.Resource, doc *logGroupDoc) (*LogGroup, error) {
+	return pageOf(ctx, s, key(c, store.KindLogGroup, 0, prefix), after, limit, func(r *store.Resource, doc *logGroupDoc) (*LogGroup, error) {
 		return &LogGroup{Name: r.Name, ARN: doc.ARN, Retention: doc.Retention, Created: r.Created}, nil
 	})
 }

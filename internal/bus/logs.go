@@ -22,8 +22,9 @@ const (
 	logOverhead   = 26 // bytes that each entry counts beside its message
 )
 
-// logChunk is how many entries are read at a time.
-const logChunk = 1000
+// logChunk is how many entries are read at a time: of the longest, a rule's,
+// that is some 100 MB.
+const logChunk = 100
 
 // LogRejects are the indexes into a request up to which, or from which on,
 // entries were not taken; -1 is none.
@@ -164,24 +165,30 @@ func (s *Service) LogEvents(ctx context.Context, c account.AWSCaller, q LogSearc
 		}
 		fromHead = true
 	}
+	size := 0
+	full := func() bool { return len(page) > q.Limit || size > maxLogBytes && len(page) > 1 }
 	err = s.scanLog(ctx, query, func(entry store.LogEntry) bool {
 		if entry.Stream != q.Streams[0] {
 			return true
 		}
-		if before > 0 && entry.ID >= before || fromHead && len(page) == q.Limit {
+		if before > 0 && entry.ID >= before {
 			return false
 		}
 		page = append(page, entry)
-		if len(page) >= 2*q.Limit && !fromHead {
-			page = slices.Clone(page[len(page)-q.Limit:])
+		size += len(entry.Message)
+		if fromHead && full() {
+			page = page[:len(page)-1]
+			return false
+		}
+		for full() {
+			size -= len(page[0].Message)
+			page[0] = store.LogEntry{}
+			page = page[1:]
 		}
 		return true
 	})
 	if err != nil {
 		return nil, "", "", err
-	}
-	if len(page) > q.Limit {
-		page = page[len(page)-q.Limit:]
 	}
 	first, last := max(query.After+1, before), max(query.After, before-1)
 	if len(page) > 0 {

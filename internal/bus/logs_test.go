@@ -18,6 +18,21 @@ func messages(entries []store.LogEntry) string {
 	return strings.Join(all, " ")
 }
 
+func TestLogStreamQuota(t *testing.T) {
+	t.Parallel()
+	f := newWorks(t)
+	f.must(f.CreateLogGroup(t.Context(), f.caller, "g"))
+	f.must(f.changeLogGroup(t.Context(), f.caller, "g", func(_ *store.Resource, doc *logGroupDoc) error {
+		doc.Streams = map[string]time.Time{}
+		for i := range maxStreams - 1 {
+			doc.Streams[fmt.Sprint(i)] = f.now()
+		}
+		return nil
+	}))
+	f.must(f.CreateLogStream(t.Context(), f.caller, "g", "last"))
+	mustFault(t, f.CreateLogStream(t.Context(), f.caller, "g", "more"), codeLogLimit)
+}
+
 func TestLogGroups(t *testing.T) {
 	t.Parallel()
 	f := newWorks(t)

@@ -238,7 +238,7 @@ func compilePolicy(text json.RawMessage) *policy {
 }
 
 func isPutAction(action string) bool {
-	return action == "*" || strings.EqualFold(action, "events:*") || strings.EqualFold(action, "events:Put*") || strings.EqualFold(action, actionPutEvents)
+	return like(strings.ToLower(action), strings.ToLower(actionPutEvents))
 }
 
 func (c *compiledStatement) principals(raw json.RawMessage) {

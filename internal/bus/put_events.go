@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ type Entry struct {
 	Resources          []string
 	Bus                string    // name or ARN, "" for the default one
 	Time               time.Time // zero is now
+
+	distinct bool // what check found out about Detail
 }
 
 // PutResult is what became of an entry: an event id, or a code and what is wrong.
@@ -83,7 +86,7 @@ func (s *Service) PutEvents(ctx context.Context, c account.AWSCaller, entries []
 		switch {
 		case to == nil:
 			s.log.Debug("an event was put to an event bus that does not exist and is dropped", "bus", e.Bus, "account", c.AccountID, "region", c.Region)
-			b.results[i].EventID = newUUID()
+			b.results[i].EventID = event.NewUUID().String()
 		case !to.lets(c.Scope, c.AccountID, e.Source, e.DetailType):
 			b.results[i] = PutResult{Code: entryDenied, Message: "The policy of the event bus does not let events of this account in."}
 		default:
@@ -95,34 +98,32 @@ func (s *Service) PutEvents(ctx context.Context, c account.AWSCaller, entries []
 
 // entryBus finds the bus that an entry names; nil if there is none.
 func (s *Service) entryBus(ctx context.Context, c account.AWSCaller, ref string) (*busEntry, error) {
-	if strings.HasPrefix(ref, "arn:") {
-		if e := s.dir.Load().busByARN[ref]; e != nil {
+	if e := s.dir.Load().find(c, ref); e != nil {
+		return e, nil
+	}
+	if name, mine := busName(c, ref); mine && name == DefaultBus {
+		if _, _, err := s.bus(ctx, c, DefaultBus); err != nil {
+			return nil, err
+		}
+		if e := s.dir.Load().find(c, ref); e != nil {
 			return e, nil
 		}
-		name, mine := busName(c, ref)
-		if !mine || name != DefaultBus {
-			return nil, nil
+		// Somebody else made it, and it is not loaded yet.
+		if err := s.refresh(ctx); err != nil {
+			return nil, err
 		}
-		ref = name
-	}
-	if ref == "" {
-		ref = DefaultBus
-	}
-	p := place{c.Scope, c.Region, ref}
-	if e := s.dir.Load().buses[p]; e != nil || ref != DefaultBus {
-		return e, nil
-	}
-	if _, _, err := s.bus(ctx, c, DefaultBus); err != nil {
+	} else if err := s.catchUp(ctx); err != nil {
 		return nil, err
 	}
-	if e := s.dir.Load().buses[p]; e != nil {
-		return e, nil
+	return s.dir.Load().find(c, ref), nil
+}
+
+// find returns the bus that a client names; nil if there is none.
+func (d *directory) find(c account.AWSCaller, ref string) *busEntry {
+	if strings.HasPrefix(ref, "arn:") {
+		return d.busByARN[ref]
 	}
-	// Somebody else made it, and it is not loaded yet.
-	if err := s.refresh(ctx); err != nil {
-		return nil, err
-	}
-	return s.dir.Load().buses[p], nil
+	return d.buses[place{c.Scope, c.Region, cmp.Or(ref, DefaultBus)}]
 }
 
 // lets reports whether an account may put such an event on the bus.
@@ -141,19 +142,25 @@ func (s *Service) PutPartnerEvents(ctx context.Context, c account.AWSCaller, ent
 		return nil, err
 	}
 	b := batch{results: make([]PutResult, len(entries)), drafts: make([]placed, 0, len(entries))}
-	d := s.dir.Load()
+	d, late := s.dir.Load(), false
 	for i := range entries {
 		e := &entries[i]
 		if !e.check(&b.results[i]) {
 			continue
 		}
 		k := sourceKey{c.Region, e.Source}
+		if !d.sources[k].active() && !late {
+			if err := s.catchUp(ctx); err != nil {
+				return nil, err
+			}
+			d, late = s.dir.Load(), true
+		}
 		partner, source := d.partners[k], d.sources[k]
 		switch {
 		case partner == nil || partner.scope != c.Scope:
 			b.results[i] = PutResult{Code: entryForbidden, Message: "Not authorized for the source."}
-		case source == nil || source.bus == nil || source.state != SourceActive:
-			b.results[i].EventID = newUUID()
+		case !source.active():
+			b.results[i].EventID = event.NewUUID().String()
 		default:
 			b.add(i, source.scope, e, source.bus.number, source.account, c.Region)
 		}
@@ -207,25 +214,18 @@ func (e *Entry) check(r *PutResult) bool {
 	case len(e.DetailType) > maxDetailType:
 		return refuse("DetailType", "DetailType must not be longer than 128 characters.")
 	}
-	detail, ok := compactObject(e.Detail)
-	if !ok {
+	sc := rawjson.New(e.Detail)
+	isObject := sc.Kind() == rawjson.Object
+	raw, form, err := sc.RawForm()
+	if !isObject || err != nil || sc.End() != nil {
 		*r = PutResult{Code: entryMalformed, Message: "Detail is malformed."}
 		return false
 	}
-	e.Detail = detail
+	if !form.Compact {
+		raw = rawjson.AppendCompact(raw[:0], raw)
+	}
+	e.Detail, e.distinct = raw, form.Distinct
 	return true
-}
-
-func compactObject(text []byte) ([]byte, bool) {
-	sc := rawjson.New(text)
-	if sc.Kind() != rawjson.Object {
-		return nil, false
-	}
-	raw, err := sc.Raw()
-	if err != nil || sc.End() != nil {
-		return nil, false
-	}
-	return rawjson.AppendCompact(raw[:0], raw), true
 }
 
 // batch is what one request puts, and what becomes of it.
@@ -246,7 +246,7 @@ func (b *batch) add(at int, scope event.Scope, e *Entry, bus int64, awsAccountID
 	b.drafts = append(b.drafts, placed{
 		at: at, scope: scope, draft: event.Draft{Type: e.DetailType, Created: e.Time},
 		envelope: event.Envelope{
-			Bus: bus, Source: e.Source, Account: awsAccountID, Region: region, Resources: e.Resources, Detail: e.Detail,
+			Bus: bus, Source: e.Source, Account: awsAccountID, Region: region, Resources: e.Resources, Detail: e.Detail, Distinct: e.distinct,
 		},
 	})
 }
@@ -297,7 +297,7 @@ func (s *Service) PutFromSource(ctx context.Context, name, region, detailType st
 	switch {
 	case e == nil || e.state == SourceDeleted:
 		return ErrNoSource
-	case e.state != SourceActive || e.bus == nil:
+	case !e.active():
 		return ErrPending
 	}
 	return s.publishOne(ctx, e.scope, &event.Draft{

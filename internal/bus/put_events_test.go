@@ -87,6 +87,26 @@ func TestPutEvents(t *testing.T) {
 	}
 }
 
+// TestPutEventsFindsNamesGivenTwice holds that only events without them are
+// matched in the way that stops early.
+func TestPutEventsFindsNamesGivenTwice(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for detail, want := range map[string]bool{
+		`{"a":{"b":1},"b":[{"a":1},{"a":2}]}`: true,
+		`{ "a": 1 }`:                          true,
+		`{"a":1,"b":2,"a":3}`:                 false,
+		`{"a":{"b":1},"a.b":2}`:               false,
+	} {
+		_, err := f.PutEvents(t.Context(), f.one, []bus.Entry{{Source: "s", DetailType: "t", Detail: []byte(detail)}})
+		ok(t, err)
+		events := f.engine.take()
+		if len(events) != 1 || f.engine.distinct[events[0]] != want {
+			t.Errorf("%s: %d events, want one that is distinct: %v", detail, len(events), want)
+		}
+	}
+}
+
 func TestPutEventsOfTwoAccounts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -114,7 +134,7 @@ func TestPartnerSourceLife(t *testing.T) {
 	ctx := t.Context()
 	var heard []string
 	arn := f.source(sourceName)
-	f.SetSourceHook(sourceHook(&heard))
+	f.SetSourceHook(sourceHook(f, &heard))
 	if arn != "arn:aws:events:eu-west-1::event-source/"+sourceName {
 		t.Error(arn)
 	}
@@ -124,6 +144,7 @@ func TestPartnerSourceLife(t *testing.T) {
 		ok(t, err)
 		seen, err := f.PartnerEventSourceAccount(ctx, f.one, sourceName)
 		ok(t, err)
+		//nolint:contextcheck // it is asked with a time-out of its own
 		if s.State != want || f.SourceState(sourceName, region) != want || seen.State != want || seen.Account != f.two.AccountID {
 			t.Errorf("%s and %+v, want %s", s.State, seen, want)
 		}
@@ -273,13 +294,13 @@ func TestSourcesExpire(t *testing.T) {
 	f.source("aws.partner/example.com/ed_2")
 	associate(t, f)
 	var heard []string
-	f.SetSourceHook(sourceHook(&heard))
-	f.clock.advance(7*24*time.Hour - time.Second)
+	f.SetSourceHook(sourceHook(f, &heard))
+	f.ground.Advance(7*24*time.Hour - time.Second)
 	ok(t, f.ExpireSources(ctx))
 	if got := f.SourceState("aws.partner/example.com/ed_2", region); got != "PENDING" {
 		t.Error(got)
 	}
-	f.clock.advance(time.Second)
+	f.ground.Advance(time.Second)
 	ok(t, f.ExpireSources(ctx))
 	if got := f.SourceState("aws.partner/example.com/ed_2", region) + f.SourceState(sourceName, region); got != "DELETEDACTIVE" {
 		t.Error(got)
@@ -291,7 +312,7 @@ func TestSourcesExpire(t *testing.T) {
 	if len(names) != 1 || names[0].Name != sourceName {
 		t.Errorf("%v", names)
 	}
-	f.clock.advance(7 * 24 * time.Hour)
+	f.ground.Advance(7 * 24 * time.Hour)
 	ok(t, f.ExpireSources(ctx))
 	if got := f.SourceState("aws.partner/example.com/ed_2", region); got != "" {
 		t.Error(got)
@@ -339,6 +360,8 @@ func associate(t *testing.T, f *fixture) {
 	ok(t, err)
 }
 
-func sourceHook(heard *[]string) func(context.Context, string, string, string) {
-	return func(_ context.Context, _, _, state string) { *heard = append(*heard, state) }
+// sourceHook notes the states that sources are in when they have changed.
+func sourceHook(f *fixture, heard *[]string) func(context.Context, string) {
+	//nolint:contextcheck // it is asked with a time-out of its own
+	return func(_ context.Context, name string) { *heard = append(*heard, f.SourceState(name, region)) }
 }

@@ -74,11 +74,13 @@ type NewReplay struct {
 // StartReplay has events of an archive put back on its bus. The answer does
 // not wait for that: RunReplays does it.
 func (s *Service) StartReplay(ctx context.Context, c account.AWSCaller, p NewReplay) (*Replay, error) {
-	if err := errors.Join(
-		checkText("replayName", p.Name, 64), checkLength("description", p.Description, 512),
-		checkARN("eventSourceArn", p.ArchiveARN), checkARN("destination.arn", p.BusARN),
-	); err != nil {
-		return nil, firstFault(err)
+	var v checks
+	v.name("replayName", p.Name)
+	v.length("description", p.Description, 0, 512)
+	v.arn("eventSourceArn", p.ArchiveARN)
+	v.arn("destination.arn", p.BusARN)
+	if err := v.err(); err != nil {
+		return nil, err
 	}
 	if !p.From.Before(p.To) {
 		return nil, invalid("Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.")
@@ -226,7 +228,7 @@ func (s *Service) ListReplays(ctx context.Context, c account.AWSCaller, f Replay
 			return nil, "", err
 		}
 	}
-	return pageOf(ctx, s, c, store.KindReplay, f.Prefix, after, limit, func(r *store.Resource, doc *replayDoc) (*Replay, error) {
+	return pageOf(ctx, s, key(c, store.KindReplay, 0, f.Prefix), after, limit, func(r *store.Resource, doc *replayDoc) (*Replay, error) {
 		if f.ArchiveARN != "" && doc.ArchiveARN != f.ArchiveARN || f.State != "" && doc.State != f.State {
 			return nil, nil
 		}

@@ -17,8 +17,8 @@ const (
 	// replayChunk is how many events are put back at a time. It is what a kill
 	// can have put back twice, and what is in memory.
 	replayChunk = 64
-	// replayIdle is how often replays are looked for that another process
-	// began.
+	// replayIdle is how often replays are looked for that a Load did not tell
+	// of.
 	replayIdle = 15 * time.Second
 	// replayAgain is how long a replay waits after a failure that will pass.
 	replayAgain = time.Second
@@ -134,7 +134,10 @@ func (s *Service) replayStep(ctx context.Context, number int64) (done bool, err 
 	}
 	last := events[len(events)-1]
 	return false, s.editReplay(ctx, number, func(doc *replayDoc) {
-		doc.AfterTime, doc.AfterSeq = last.Time, int64(last.Seq)
+		// Another process may have taken over meanwhile, and be further.
+		if last.Time.After(doc.AfterTime) || last.Time.Equal(doc.AfterTime) && int64(last.Seq) > doc.AfterSeq {
+			doc.AfterTime, doc.AfterSeq = last.Time, int64(last.Seq)
+		}
 		if doc.State == ReplayStarting {
 			doc.State = ReplayRunning
 		}
@@ -168,7 +171,9 @@ func (s *Service) editReplay(ctx context.Context, number int64, edit func(*repla
 
 func (s *Service) endReplay(ctx context.Context, number int64, state, reason string) error {
 	return s.editReplay(ctx, number, func(doc *replayDoc) {
-		doc.State, doc.Reason, doc.Ended = state, reason, s.now().UTC().Truncate(time.Millisecond)
+		if doc.active() {
+			doc.State, doc.Reason, doc.Ended = state, reason, s.now().UTC().Truncate(time.Millisecond)
+		}
 	})
 }
 
@@ -186,10 +191,12 @@ func (s *Service) putBack(ctx context.Context, r *store.Resource, doc *replayDoc
 		return s.publish(ctx, engine.Publish{Scope: r.Scope, Drafts: drafts})
 	}
 	rules := s.rulesOf(doc.Bus, doc.Rules)
-	for from := 0; from < len(events); {
-		only := targetsFor(rules, events[from].Payload)
+	// A pattern can ask for the replay's name, which only the built event has.
+	targets := func(d *event.Draft) []int64 { return targetsFor(rules, d.Build(r.Scope, s.now(), "").Payload) }
+	for from := 0; from < len(drafts); {
+		only := targets(drafts[from])
 		to := from + 1
-		for to < len(events) && slices.Equal(only, targetsFor(rules, events[to].Payload)) {
+		for to < len(drafts) && slices.Equal(only, targets(drafts[to])) {
 			to++
 		}
 		if len(only) > 0 {

@@ -169,8 +169,7 @@ func ruleARN(bus *busDoc, busName string, c account.AWSCaller, name string) stri
 	return "arn:aws:events:" + c.Region + ":" + bus.Account + ":rule/" + busName + "/" + name
 }
 
-// rule finds a rule of the caller's. The third result is its bus's name, also
-// where there is no rule.
+// rule finds a rule of the caller's.
 func (s *Service) rule(ctx context.Context, c account.AWSCaller, busRef, name string) (*store.Resource, *ruleDoc, error) {
 	bus, _, err := s.bus(ctx, c, busRef)
 	if err != nil {
@@ -269,22 +268,9 @@ func (s *Service) ListRules(ctx context.Context, c account.AWSCaller, bus, prefi
 	if err != nil {
 		return nil, "", err
 	}
-	page, err := s.store.ListResources(ctx, store.ListResources{
-		Scope: c.Scope, Region: c.Region, Kind: store.KindRule, Parent: b.Number,
-		Prefix: prefix, After: after, Limit: pageSize(limit),
+	return pageOf(ctx, s, key(c, store.KindRule, b.Number, prefix), after, limit, func(r *store.Resource, doc *ruleDoc) (*Rule, error) {
+		return ruleOf(r, doc), nil
 	})
-	if err != nil {
-		return nil, "", failed("list rules", err)
-	}
-	rules := make([]*Rule, len(page.Items))
-	for i, r := range page.Items {
-		doc, err := decode[ruleDoc](r)
-		if err != nil {
-			return nil, "", err
-		}
-		rules[i] = ruleOf(r, doc)
-	}
-	return rules, nextAfter(page), nil
 }
 
 // ListRuleNamesByTarget returns a page of the names of those of a bus's rules
@@ -300,7 +286,10 @@ func (s *Service) ListRuleNamesByTarget(ctx context.Context, c account.AWSCaller
 	if err != nil {
 		return nil, "", err
 	}
-	names := s.rulesWithTarget(b.Number, targetARN)
+	names, err := s.rulesWithTarget(ctx, b.Number, targetARN)
+	if err != nil {
+		return nil, "", err
+	}
 	for len(names) > 0 && names[0] <= after {
 		names = names[1:]
 	}
@@ -308,20 +297,6 @@ func (s *Service) ListRuleNamesByTarget(ctx context.Context, c account.AWSCaller
 		return names[:n], names[n-1], nil
 	}
 	return names, "", nil
-}
-
-func pageSize(limit int) int {
-	if limit <= 0 || limit > 100 {
-		return 100
-	}
-	return limit
-}
-
-func nextAfter(page store.Page[*store.Resource]) string {
-	if !page.More || len(page.Items) == 0 {
-		return ""
-	}
-	return page.Items[len(page.Items)-1].Name
 }
 
 func ruleOf(r *store.Resource, doc *ruleDoc) *Rule {

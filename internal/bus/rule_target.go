@@ -69,7 +69,7 @@ type Target struct {
 type Failed struct{ ID, Code, Message string }
 
 // checkTargets finds what is wrong with targets as such.
-func checkTargets(rule, bus string, targets []Target) error {
+func checkTargets(accountID, rule, bus string, targets []Target) error {
 	var v checks
 	v.name("rule", rule)
 	checkBusRef(&v, "eventBusName", bus)
@@ -95,14 +95,15 @@ func checkTargets(rule, bus string, targets []Target) error {
 		return err
 	}
 	for i := range targets {
-		if err := targets[i].check(); err != nil {
+		if err := targets[i].check(accountID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Target) check() error {
+// check finds what is wrong with a target of a rule of an account.
+func (t *Target) check(accountID string) error {
 	a, ok := ParseARN(t.ARN)
 	if !ok {
 		return invalid("Parameter %s is not valid. Reason: Provided Arn is not in correct format.", t.ARN)
@@ -128,6 +129,9 @@ func (t *Target) check() error {
 		if strings.HasSuffix(q.Resource, ".fifo") {
 			return invalid("Parameter %s is not valid. Reason: the dead-letter queue of a target must be a standard queue.", t.DeadLetterARN)
 		}
+	}
+	if t.doc().Input != nil && a.Account != accountID && a.Service == "events" && strings.HasPrefix(a.Resource, "event-bus/") {
+		return invalid("Parameter(s) Input, InputPath and InputTransformer are not supported for target: %s. The event bus of another account gets the event as it is.", t.ID)
 	}
 	return t.checkInput()
 }
@@ -203,29 +207,18 @@ func (s *Service) targetsOf(ctx context.Context, rule *store.Resource) (map[stri
 // are written, or none. What is returned failed for itself: the API
 // destination that a target names must exist.
 func (s *Service) PutTargets(ctx context.Context, c account.AWSCaller, bus, rule string, targets []Target) ([]Failed, error) {
-	if err := checkTargets(rule, bus, targets); err != nil {
+	if err := checkTargets(c.AccountID, rule, bus, targets); err != nil {
 		return nil, err
 	}
 	var bad []Failed
-	err := again(func() error {
-		r, _, err := s.rule(ctx, c, bus, rule)
-		if err != nil {
-			return err
-		}
-		have, err := s.targetsOf(ctx, r)
-		if err != nil {
-			return err
-		}
-		// The rule is written with its targets, so that of two changes at a
-		// time the second counts what the first added.
-		changed := []*store.Resource{r}
+	err := s.changeTargets(ctx, c, bus, rule, func(r *store.Resource, have map[string]*store.Resource) (changed []*store.Resource, err error) {
 		bad = nil
 		added := map[string]int{}
 		for i := range targets {
 			t := &targets[i]
 			missing, err := s.missingAPIDestination(ctx, c, t.ARN)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if missing {
 				bad = append(bad, Failed{t.ID, codeNotFound, "The API destination " + t.ARN + " does not exist."})
@@ -236,7 +229,7 @@ func (s *Service) PutTargets(ctx context.Context, c account.AWSCaller, bus, rule
 				tr = &store.Resource{ResourceKey: key(c, store.KindRuleTarget, r.Number, t.ID)}
 			}
 			if err := put(tr, t.doc()); err != nil {
-				return err
+				return nil, err
 			}
 			if at, twice := added[t.ID]; twice {
 				changed[at] = tr // the last of one id counts
@@ -252,14 +245,35 @@ func (s *Service) PutTargets(ctx context.Context, c account.AWSCaller, bus, rule
 			}
 		}
 		if total > maxTargets {
-			return fault.New(fault.Invalid, codeLimit, "The requested resource exceeds the maximum number allowed.")
+			return nil, fault.New(fault.Invalid, codeLimit, "The requested resource exceeds the maximum number allowed.")
 		}
-		if len(changed) == 1 {
-			return nil
-		}
-		return s.change(ctx, changed...)
+		return changed, nil
 	})
 	return bad, err
+}
+
+// changeTargets writes what prepare makes of a rule's targets, which it gets by
+// id, until no other change gets in between. The rule is written with them, so
+// that of two changes at a time the second counts what the first added.
+func (s *Service) changeTargets(
+	ctx context.Context, c account.AWSCaller, bus, rule string,
+	prepare func(rule *store.Resource, have map[string]*store.Resource) ([]*store.Resource, error),
+) error {
+	return again(func() error {
+		r, _, err := s.rule(ctx, c, bus, rule)
+		if err != nil {
+			return err
+		}
+		have, err := s.targetsOf(ctx, r)
+		if err != nil {
+			return err
+		}
+		changed, err := prepare(r, have)
+		if err != nil || len(changed) == 0 {
+			return err
+		}
+		return s.change(ctx, append(changed, r)...)
+	})
 }
 
 // missingAPIDestination reports whether an ARN is of an API destination of the
@@ -295,17 +309,8 @@ func (s *Service) RemoveTargets(ctx context.Context, c account.AWSCaller, bus, r
 		return nil, err
 	}
 	var bad []Failed
-	err := again(func() error {
-		r, _, err := s.rule(ctx, c, bus, rule)
-		if err != nil {
-			return err
-		}
-		have, err := s.targetsOf(ctx, r)
-		if err != nil {
-			return err
-		}
+	err := s.changeTargets(ctx, c, bus, rule, func(_ *store.Resource, have map[string]*store.Resource) (changed []*store.Resource, _ error) {
 		bad = nil
-		changed := []*store.Resource{r}
 		for _, id := range ids {
 			t := have[id]
 			if t == nil {
@@ -316,10 +321,7 @@ func (s *Service) RemoveTargets(ctx context.Context, c account.AWSCaller, bus, r
 			bury(t)
 			changed = append(changed, t)
 		}
-		if len(changed) == 1 {
-			return nil
-		}
-		return s.change(ctx, changed...)
+		return changed, nil
 	})
 	return bad, err
 }
@@ -334,21 +336,9 @@ func (s *Service) ListTargetsByRule(ctx context.Context, c account.AWSCaller, bu
 	if err != nil {
 		return nil, "", err
 	}
-	page, err := s.store.ListResources(ctx, store.ListResources{
-		Scope: c.Scope, Region: c.Region, Kind: store.KindRuleTarget, Parent: r.Number, After: after, Limit: pageSize(limit),
+	return pageOf(ctx, s, key(c, store.KindRuleTarget, r.Number, ""), after, limit, func(t *store.Resource, doc *targetDoc) (*Target, error) {
+		return targetOfDoc(t, doc), nil
 	})
-	if err != nil {
-		return nil, "", failed("list targets", err)
-	}
-	targets := make([]*Target, len(page.Items))
-	for i, t := range page.Items {
-		doc, err := decode[targetDoc](t)
-		if err != nil {
-			return nil, "", err
-		}
-		targets[i] = targetOfDoc(t, doc)
-	}
-	return targets, nextAfter(page), nil
 }
 
 // Input says how an event becomes a target's input.

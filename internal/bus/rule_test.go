@@ -13,7 +13,6 @@ import (
 	"github.com/waybill-dev/waybill/internal/bus"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
-	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/transform"
 )
 
@@ -169,6 +168,21 @@ func TestFiveTargetsARule(t *testing.T) {
 	}
 }
 
+func TestRuleQuota(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for i := range 300 {
+		f.putRule(f.one, "", fmt.Sprint("r", i), `{"source":["a"]}`)
+	}
+	f.putRule(f.one, "", "r0", `{"source":["b"]}`) // replaces
+	_, err := f.PutRule(t.Context(), f.one, bus.NewRule{Name: "more", Pattern: `{"source":["a"]}`})
+	wantFault(t, err, "LimitExceededException", "The requested resource exceeds the maximum number allowed.")
+	_, err = f.PutRule(t.Context(), f.one, bus.NewRule{Name: "timed", Schedule: "rate(1 minute)"})
+	wantFault(t, err, "LimitExceededException", "")
+	f.createBus(f.one, "b")
+	f.putRule(f.one, "b", "more", `{"source":["a"]}`)
+}
+
 func TestListRules(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -260,7 +274,7 @@ func TestLoad(t *testing.T) {
 
 	// Another process that starts now sees the same.
 	before := f.engine.targets()
-	f.restart(seal.Key{})
+	f.restart()
 	after := f.engine.targets()
 	if len(before) != 5 || len(after) != 5 {
 		t.Fatalf("%d and %d subscriptions", len(before), len(after))
@@ -315,6 +329,10 @@ func TestTestEventPattern(t *testing.T) {
 	if x.Matched || len(x.Branches) != 1 || len(x.Branches[0].Fields) != 2 || x.Branches[0].Fields[0].OK == x.Branches[0].Fields[1].OK {
 		t.Errorf("%+v", x)
 	}
+	_, err = f.PutRule(t.Context(), f.one, bus.NewRule{Name: "timed", Schedule: "rate(1 minute)"})
+	ok(t, err)
+	_, err = f.Explain(t.Context(), f.one, "", "timed", []byte(full))
+	wantFault(t, err, "ValidationException", "Rule timed has a schedule and no event pattern, so no event matches it.")
 	_, err = f.Explain(t.Context(), f.one, "", "r", []byte(`[]`))
 	wantFault(t, err, "ValidationException", "Parameter Event is not valid.")
 }
@@ -373,7 +391,7 @@ func TestLoadedByChangesIsLoadedAtOnce(t *testing.T) {
 		}
 	}
 	before := f.engine.targets()
-	f.restart(seal.Key{})
+	f.restart()
 	after := f.engine.targets()
 	if !reflect.DeepEqual(before, after) {
 		t.Errorf("seed %d: by changes %v, at once %v", seed, before, after)

@@ -78,6 +78,7 @@ func (s *Service) fireDue(ctx context.Context, f *firing) {
 	now := s.now()
 	rules := s.scheduledRules()
 	known := map[int64]bool{}
+	down := false
 	for _, rule := range rules {
 		known[rule.number] = true
 		one := f.rules[rule.number]
@@ -94,13 +95,14 @@ func (s *Service) fireDue(ctx context.Context, f *firing) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && !f.down:
-			s.log.Warn("a schedule could not be fired; trying again", "rule", rule.arn, "error", err)
-			f.down = true
-		case err == nil:
-			f.down = false
+		case err != nil:
+			if !f.down && !down {
+				s.log.Warn("a schedule could not be fired; trying again", "rule", rule.arn, "error", err)
+			}
+			down = true
 		}
 	}
+	f.down = down
 	maps.DeleteFunc(f.rules, func(number int64, _ *fired) bool { return !known[number] })
 }
 
@@ -177,7 +179,7 @@ func (s *Service) scheduledRules() []scheduled {
 				continue
 			}
 			rules = append(rules, scheduled{
-				number: rule.r.Number, bus: number, scope: rule.r.Scope, account: b.doc.Account, region: rule.r.Region,
+				number: rule.r.Number, bus: number, scope: rule.r.Scope, account: b.entry.account, region: rule.r.Region,
 				arn: rule.doc.ARN, expression: rule.doc.Schedule, created: rule.r.Created, updated: rule.r.Updated,
 				targets: targetNumbers(rule),
 			})

@@ -3,11 +3,8 @@ package bus
 import (
 	"context"
 	"errors"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/event"
@@ -75,21 +72,19 @@ func (s *Service) everywhere(ctx context.Context, kind store.ResourceKind) ([]*s
 	return page.Items, nil
 }
 
-// pageOf lists a page of the caller's resources of a kind that have no parent.
-// show may return nil, which leaves one out.
+// pageOf lists a page of the resources at a place whose names begin with its
+// name, by name, after one. next is the name to go on after, "" at the end. show
+// may return nil, which leaves one out.
 func pageOf[T, V any](
-	ctx context.Context, s *Service, c account.AWSCaller, kind store.ResourceKind, prefix, after string, limit int,
-	show func(*store.Resource, *T) (*V, error),
+	ctx context.Context, s *Service, at store.ResourceKey, after string, limit int, show func(*store.Resource, *T) (*V, error),
 ) (shown []*V, next string, err error) {
-	if limit <= 0 || limit > 100 {
-		limit = 100
-	}
+	limit = pageSize(limit)
 	for {
 		page, err := s.store.ListResources(ctx, store.ListResources{
-			Scope: c.Scope, Region: c.Region, Kind: kind, Prefix: prefix, After: after, Limit: limit,
+			Scope: at.Scope, Region: at.Region, Kind: at.Kind, Parent: at.Parent, Prefix: at.Name, After: after, Limit: limit,
 		})
 		if err != nil {
-			return nil, "", failed("list "+string(kind), err)
+			return nil, "", failed("list "+string(at.Kind), err)
 		}
 		for i, r := range page.Items {
 			doc, err := decode[T](r)
@@ -117,6 +112,14 @@ func pageOf[T, V any](
 	}
 }
 
+// pageSize is how much a page holds.
+func pageSize(limit int) int {
+	if limit <= 0 || limit > 100 {
+		return 100
+	}
+	return limit
+}
+
 // busOf finds the caller's bus that an ARN names.
 func (s *Service) busOf(ctx context.Context, c account.AWSCaller, text string) (*store.Resource, error) {
 	a, ok := ParseARN(text)
@@ -133,53 +136,6 @@ func (s *Service) busOf(ctx context.Context, c account.AWSCaller, text string) (
 
 func exists(format string, args ...any) error {
 	return fault.New(fault.Conflict, codeExists, format, args...)
-}
-
-var namePattern = regexp.MustCompile(`^[.\-_A-Za-z0-9]+$`)
-
-// constraint is how AWS words a member that its model refuses.
-func constraint(value, member, rule string) error {
-	return invalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: %s", value, member, rule)
-}
-
-// checkText checks a name of 1 to limit characters.
-func checkText(member, name string, limit int) error {
-	if name == "" {
-		return constraint("", member, "Member must have length greater than or equal to 1")
-	}
-	if !namePattern.MatchString(name) {
-		return constraint(name, member, `Member must satisfy regular expression pattern: [\.\-_A-Za-z0-9]+`)
-	}
-	return checkLength(member, name, limit)
-}
-
-func checkLength(member, text string, limit int) error {
-	if utf8.RuneCountInString(text) > limit {
-		return invalid("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", member, limit)
-	}
-	return nil
-}
-
-func checkARN(member, text string) error {
-	if _, ok := ParseARN(text); !ok || len(text) > 1600 {
-		return invalid("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must be an ARN, like arn:aws:events:us-east-1:123456789012:event-bus/default", member)
-	}
-	return nil
-}
-
-func checkEnum(member, value string, allowed ...string) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	return constraint(value, member, "Member must satisfy enum value set: ["+strings.Join(allowed, ", ")+"]")
-}
-
-// firstFault returns the first of joined faults: a surface shows one.
-func firstFault(err error) error {
-	if f := fault.As(err); f != nil {
-		return f
-	}
-	return err
 }
 
 func countSet(values ...string) int {

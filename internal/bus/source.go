@@ -70,13 +70,11 @@ func sourceARN(region, name string) string {
 
 // SetSourceHook has fn told of each change of a partner event source's state,
 // after it is durable. It is to be called before the service is used.
-func (s *Service) SetSourceHook(fn func(ctx context.Context, name, region, state string)) {
-	s.onSource = fn
-}
+func (s *Service) SetSourceHook(fn func(ctx context.Context, name string)) { s.onSource = fn }
 
-func (s *Service) sourceChanged(ctx context.Context, name, region, state string) {
+func (s *Service) sourceChanged(ctx context.Context, name string) {
 	if s.onSource != nil {
-		s.onSource(context.WithoutCancel(ctx), name, region, state)
+		s.onSource(context.WithoutCancel(ctx), name)
 	}
 }
 
@@ -118,6 +116,11 @@ func (s *Service) CreatePartnerEventSource(ctx context.Context, c account.AWSCal
 	if err := checkSource(name, awsAccountID); err != nil {
 		return "", err
 	}
+	// A destination whose source is gone would otherwise send its events to
+	// whoever makes one of that name.
+	if s.o.Partner != "" && partnerName(name) == "aws.partner/"+s.o.Partner {
+		return "", invalid("Parameter Name is not valid. Reason: aws.partner/%s/ is for the event destinations of this Waybill installation; use another partner name.", s.o.Partner)
+	}
 	return s.createSource(ctx, c.Scope, c.Region, name, awsAccountID, false)
 }
 
@@ -156,14 +159,13 @@ func (s *Service) createSource(ctx context.Context, partner event.Scope, region,
 		}
 		return "", taken
 	}
-	state := ""
 	var mine *store.Resource
 	err = again(func() error {
 		mine = &store.Resource{ResourceKey: store.ResourceKey{Scope: partner, Region: region, Kind: store.KindPartnerSource, Name: name}}
 		if err := put(mine, &partnerDoc{awsAccountID, scope}); err != nil {
 			return err
 		}
-		theirs, err := s.offer(ctx, store.ResourceKey{Scope: scope, Region: region, Kind: store.KindEventSource, Name: name}, awsAccountID, &state)
+		theirs, err := s.offer(ctx, store.ResourceKey{Scope: scope, Region: region, Kind: store.KindEventSource, Name: name}, awsAccountID)
 		if err != nil {
 			return err
 		}
@@ -184,13 +186,13 @@ func (s *Service) createSource(ctx context.Context, partner event.Scope, region,
 		}
 		return "", taken
 	}
-	s.sourceChanged(ctx, name, region, state)
+	s.sourceChanged(ctx, name)
 	return sourceARN(region, name), nil
 }
 
 // offer prepares the customer's view of a new source: a new one, or the one
 // that is left of an earlier life.
-func (s *Service) offer(ctx context.Context, k store.ResourceKey, awsAccountID string, state *string) (*store.Resource, error) {
+func (s *Service) offer(ctx context.Context, k store.ResourceKey, awsAccountID string) (*store.Resource, error) {
 	r, err := s.store.Resource(ctx, k)
 	if errors.Is(err, store.ErrNotFound) {
 		r, err = &store.Resource{ResourceKey: k}, nil
@@ -217,7 +219,6 @@ func (s *Service) offer(ctx context.Context, k store.ResourceKey, awsAccountID s
 	case !errors.Is(err, store.ErrNotFound):
 		return nil, failed("read event bus", err)
 	}
-	*state = doc.State
 	return r, put(r, doc)
 }
 
@@ -293,7 +294,7 @@ func (s *Service) DescribeEventSource(ctx context.Context, c account.AWSCaller, 
 // ListEventSources returns a page of the sources that are offered to the
 // caller, by name, and the name to go on after.
 func (s *Service) ListEventSources(ctx context.Context, c account.AWSCaller, prefix, after string, limit int) ([]*EventSource, string, error) {
-	return pageOf(ctx, s, c, store.KindEventSource, prefix, after, limit, func(r *store.Resource, doc *sourceDoc) (*EventSource, error) {
+	return pageOf(ctx, s, key(c, store.KindEventSource, 0, prefix), after, limit, func(r *store.Resource, doc *sourceDoc) (*EventSource, error) {
 		return eventSourceOf(r, doc), nil
 	})
 }
@@ -346,7 +347,7 @@ func (s *Service) turn(ctx context.Context, c account.AWSCaller, name, from, to 
 		return s.change(ctx, r)
 	})
 	if err == nil {
-		s.sourceChanged(ctx, name, c.Region, to)
+		s.sourceChanged(ctx, name)
 	}
 	return err
 }
@@ -376,23 +377,15 @@ func (s *Service) DescribePartnerEventSource(ctx context.Context, c account.AWSC
 
 // ListPartnerEventSources returns a page of the names of the caller's sources,
 // and the name to go on after. AWS wants a prefix.
-func (s *Service) ListPartnerEventSources(ctx context.Context, c account.AWSCaller, prefix, after string, limit int) ([]EventSource, string, error) {
+func (s *Service) ListPartnerEventSources(ctx context.Context, c account.AWSCaller, prefix, after string, limit int) ([]*EventSource, string, error) {
 	var v checks
 	v.length("namePrefix", prefix, 1, 256)
 	if err := v.err(); err != nil {
 		return nil, "", err
 	}
-	page, err := s.store.ListResources(ctx, store.ListResources{
-		Scope: c.Scope, Region: c.Region, Kind: store.KindPartnerSource, Prefix: prefix, After: after, Limit: pageSize(limit),
+	return pageOf(ctx, s, key(c, store.KindPartnerSource, 0, prefix), after, limit, func(r *store.Resource, _ *partnerDoc) (*EventSource, error) {
+		return &EventSource{Name: r.Name, ARN: sourceARN(r.Region, r.Name)}, nil
 	})
-	if err != nil {
-		return nil, "", failed("list partner event sources", err)
-	}
-	sources := make([]EventSource, len(page.Items))
-	for i, r := range page.Items {
-		sources[i] = EventSource{Name: r.Name, ARN: sourceARN(r.Region, r.Name)}
-	}
-	return sources, nextAfter(page), nil
 }
 
 // PartnerEventSourceAccount returns the customer of a source of the caller's,
@@ -431,10 +424,36 @@ func (s *Service) DeletePartnerEventSource(ctx context.Context, c account.AWSCal
 // SourceState is the state of a partner event source: PENDING, ACTIVE, DELETED,
 // or "" if there is none.
 func (s *Service) SourceState(name, region string) string {
-	if e := s.dir.Load().sources[sourceKey{region, name}]; e != nil {
+	k := sourceKey{region, name}
+	if e := s.dir.Load().sources[k]; e != nil {
+		return e.state
+	}
+	// A time-out of its own: it is asked in the midst of other things.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.catchUp(ctx); err != nil {
+		return SourcePending // as what is not known to be gone must not be given up
+	}
+	if e := s.dir.Load().sources[k]; e != nil {
 		return e.state
 	}
 	return ""
+}
+
+// ActiveSources returns the places of a partner's ACTIVE sources that were made
+// before a time.
+func (s *Service) ActiveSources(partner string, before time.Time) []store.ResourceKey {
+	s.loaded.Lock()
+	defer s.loaded.Unlock()
+	d := s.dir.Load()
+	var found []store.ResourceKey
+	for _, p := range s.loaded.partners {
+		e := d.sources[sourceKey{p.r.Region, p.r.Name}]
+		if partnerName(p.r.Name) == "aws.partner/"+partner && e != nil && e.state == SourceActive && p.r.Created.Before(before) {
+			found = append(found, p.r.ResourceKey)
+		}
+	}
+	return found
 }
 
 // DeleteSource deletes a partner event source, whoever's it is. It is no error
@@ -458,7 +477,7 @@ func (s *Service) DeleteSource(ctx context.Context, name, region string) error {
 		return s.change(ctx, changed...)
 	})
 	if err == nil && deleted {
-		s.sourceChanged(ctx, name, region, SourceDeleted)
+		s.sourceChanged(ctx, name)
 	}
 	return err
 }
@@ -544,6 +563,6 @@ func (s *Service) expire(ctx context.Context, r *store.Resource) error {
 	} else if err != nil {
 		return err
 	}
-	s.sourceChanged(ctx, r.Name, r.Region, SourceDeleted)
+	s.sourceChanged(ctx, r.Name)
 	return nil
 }

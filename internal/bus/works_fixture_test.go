@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,23 +11,19 @@ import (
 	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/engine"
 	"github.com/waybill-dev/waybill/internal/event"
-	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/sqlite"
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
-// worksFixture is a service on a real store and a real engine, whose queues are
-// recorded instead of filled.
+// worksFixture is a service with a real engine, whose queues are recorded
+// instead of filled.
 type worksFixture struct {
 	*Service
 	t      *testing.T
 	db     *sqlite.DB
-	path   string
+	ground *Ground
 	caller account.AWSCaller
-
-	mu    sync.Mutex
-	clock time.Time
 	// sent has what each delivery was, as "queue payload".
 	sent chan string
 	end  func() // of the process
@@ -36,69 +31,41 @@ type worksFixture struct {
 
 func newWorks(t *testing.T) *worksFixture {
 	t.Helper()
-	f := &worksFixture{t: t, path: filepath.Join(t.TempDir(), "waybill.db"), clock: time.Now().UTC().Truncate(time.Second), sent: make(chan string, 1000)}
-	f.open()
-	accounts := account.New(account.Options{Store: f.db, Key: testKey(t)})
-	if _, err := accounts.Bootstrap(t.Context(), "", ""); err != nil {
-		t.Fatal(err)
-	}
-	all, err := f.db.Accounts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.caller = account.AWSCaller{Scope: event.NewScope(all[0].Number, true), AccountID: all[0].AWSID, Region: "eu-central-1"}
+	g := NewGround(t, time.Now().UTC().Truncate(time.Second))
+	f := &worksFixture{t: t, ground: g, caller: g.One, sent: make(chan string, 1000)}
+	f.start()
 	return f
 }
 
-func testKey(t *testing.T) seal.Key {
-	t.Helper()
-	key, err := seal.ParseKey(strings.Repeat("0a", 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+// open begins another process on the store; the one before is ended.
+func (f *worksFixture) open() {
+	f.t.Helper()
+	f.end()
+	f.ground.Open()
+	f.start()
 }
 
-// open begins a process on the store; the one before is ended.
-func (f *worksFixture) open() {
+func (f *worksFixture) start() {
 	t := f.t
 	t.Helper()
-	if f.end != nil {
-		f.end()
-	}
-	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: f.path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := New(Options{Store: db, Key: testKey(t), AllowHTTP: true, Now: f.now})
-	e := engine.New(engine.Options{Store: db, Load: s.Load, Open: f.openTarget})
-	s.SetEngine(e)
+	f.db = f.ground.DB
+	f.Service = New(Options{Store: f.db, Key: f.ground.Key, AllowHTTP: true, Now: f.now})
+	e := engine.New(engine.Options{Store: f.db, Load: f.Load, Open: f.openTarget})
+	f.SetEngine(e)
 	if err := e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.Service, f.db = s, db
 	f.end = sync.OnceFunc(func() {
 		if err := e.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
+		f.ground.Close()
 	})
 	t.Cleanup(f.end)
 }
 
-func (f *worksFixture) now() time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.clock
-}
-
-func (f *worksFixture) advance(d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.clock = f.clock.Add(d)
-}
+func (f *worksFixture) now() time.Time          { return f.ground.Now() }
+func (f *worksFixture) advance(d time.Duration) { f.ground.Advance(d) }
 
 func (f *worksFixture) openTarget(to event.Target) (target.Target, error) {
 	switch to.Kind {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 )
 
 // stackTag marks what `waybill apply` made, so that --prune deletes nothing
-// else.
+// else; see stackLog for what carries no tags.
 const stackTag = "waybill:stack"
 
 func (c *cli) applyCommand() *cobra.Command {
@@ -27,8 +28,10 @@ Waybill has it: event buses, rules, archives, connections, API destinations,
 queues, log groups. The plan is printed first. Applying the same template again
 changes nothing.
 
-What the template no longer has stays, unless --prune is given. A function or
-another thing that Waybill cannot run is given a stand-in with --map.`,
+What the template no longer has stays, unless --prune is given; that deletes
+only what an earlier apply of the same stack made. A function or another thing
+that Waybill cannot run is given a stand-in with --map; the events of a SAM
+function that has one become rules with that target.`,
 		Example: `  waybill apply -f template.yaml --dry-run
   waybill apply -f template.yaml --map Worker=arn:aws:sqs:us-east-1:123456789012:worker`,
 		Args: args(),
@@ -121,6 +124,7 @@ func (a *applier) apply(ctx context.Context, t *template.Result, prune bool) err
 		if len(more) == 0 {
 			a.same++
 		}
+		a.remembering(r, more)
 		steps = append(steps, more...)
 	}
 	if prune {
@@ -164,21 +168,22 @@ func isMissing(err error) bool {
 	return errors.As(err, &e) && (e.code == "ResourceNotFoundException" || e.code == "QueueDoesNotExist")
 }
 
-// leftovers are rules, queues and buses that carry the stack's tag and are not
-// in the template, in the order in which they can be deleted.
+// leftovers are what this stack made and the template no longer has, in the
+// order in which they can be deleted: rules, queues and buses carry the stack's
+// tag.
 func (a *applier) leftovers(ctx context.Context, t *template.Result) ([]step, error) {
 	wanted := map[string]bool{}
 	for _, r := range t.Resources {
 		wanted[r.ARN] = true
 	}
 	var rules, rest []step
-	buses, err := a.listed(ctx, "ListEventBuses", "EventBuses", nil)
+	buses, err := a.client.list(ctx, awsEvents, "ListEventBuses", "EventBuses", nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range buses {
 		busName, busARN := text(b["Name"]), text(b["Arn"])
-		found, err := a.listed(ctx, "ListRules", "Rules", map[string]any{"EventBusName": busName})
+		found, err := a.client.list(ctx, awsEvents, "ListRules", "Rules", map[string]any{"EventBusName": busName})
 		if err != nil {
 			return nil, err
 		}
@@ -217,32 +222,8 @@ func (a *applier) leftovers(ctx context.Context, t *template.Result) ([]step, er
 			}})
 		}
 	}
-	return append(rules, rest...), nil
-}
-
-// listed collects all pages of a list.
-func (a *applier) listed(ctx context.Context, operation, key string, in map[string]any) ([]map[string]any, error) {
-	if in == nil {
-		in = map[string]any{}
-	}
-	var all []map[string]any
-	for {
-		out := map[string]any{}
-		if err := a.client.call(ctx, awsEvents, operation, in, &out); err != nil {
-			return nil, err
-		}
-		items, _ := out[key].([]any)
-		for _, item := range items {
-			if m, ok := item.(map[string]any); ok {
-				all = append(all, m)
-			}
-		}
-		next := text(out["NextToken"])
-		if next == "" {
-			return all, nil
-		}
-		in["NextToken"] = next
-	}
+	untagged, err := a.untaggedLeftovers(ctx, t)
+	return slices.Concat(rules, untagged, rest), err
 }
 
 func (a *applier) tagged(ctx context.Context, arn string) (bool, error) {
@@ -261,7 +242,7 @@ func (a *applier) tagged(ctx context.Context, arn string) (bool, error) {
 }
 
 func (a *applier) deleteRule(ctx context.Context, bus, name string) error {
-	targets, err := a.listed(ctx, "ListTargetsByRule", "Targets", map[string]any{"Rule": name, "EventBusName": bus})
+	targets, err := a.client.list(ctx, awsEvents, "ListTargetsByRule", "Targets", map[string]any{"Rule": name, "EventBusName": bus})
 	if err != nil {
 		return err
 	}

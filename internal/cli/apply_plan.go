@@ -193,7 +193,7 @@ func (a *applier) planRule(ctx context.Context, r template.Resource) ([]step, er
 	if err := settle(ctx); err != nil {
 		return nil, err
 	}
-	present, err := a.listed(ctx, "ListTargetsByRule", "Targets", map[string]any{"Rule": r.Name, "EventBusName": bus})
+	present, err := a.client.list(ctx, awsEvents, "ListTargetsByRule", "Targets", map[string]any{"Rule": r.Name, "EventBusName": bus})
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func (a *applier) planRule(ctx context.Context, r template.Resource) ([]step, er
 // putTargets makes the rule's targets these: new ones first, so that there is
 // no moment without.
 func (a *applier) putTargets(ctx context.Context, bus, rule string, targets []map[string]any) error {
-	present, err := a.listed(ctx, "ListTargetsByRule", "Targets", map[string]any{"Rule": rule, "EventBusName": bus})
+	present, err := a.client.list(ctx, awsEvents, "ListTargetsByRule", "Targets", map[string]any{"Rule": rule, "EventBusName": bus})
 	if err != nil {
 		return err
 	}

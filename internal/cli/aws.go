@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -23,13 +25,16 @@ type awsClient struct {
 }
 
 // awsService is one of the services: its JSON version, the prefix of its
-// operations, its name in signatures.
-type awsService struct{ version, prefix, name string }
+// operations, its name in signatures, and what it calls the token that leads to
+// the next page of a list.
+type awsService struct{ version, prefix, name, token string }
 
 var (
-	awsEvents = awsService{"1.1", "AWSEvents", "events"}
-	awsQueues = awsService{"1.0", "AmazonSQS", "sqs"}
-	awsLogs   = awsService{"1.1", "Logs_20140328", "logs"}
+	awsEvents = awsService{"1.1", "AWSEvents", "events", "NextToken"}
+	awsQueues = awsService{"1.0", "AmazonSQS", "sqs", "NextToken"}
+	awsLogs   = awsService{"1.1", "Logs_20140328", "logs", "nextToken"}
+	// awsOwn is what Waybill adds to EventBridge.
+	awsOwn = awsService{"1.1", "Waybill", "events", "NextToken"}
 )
 
 // aws returns the client that the environment describes: the variables are
@@ -112,4 +117,43 @@ func (a *awsClient) call(ctx context.Context, service awsService, operation stri
 		return fmt.Errorf("read answer of %s: %w", operation, err)
 	}
 	return nil
+}
+
+// list collects what each yields.
+func (a *awsClient) list(ctx context.Context, service awsService, operation, items string, in map[string]any) ([]map[string]any, error) {
+	var all []map[string]any
+	for item, err := range a.each(ctx, service, operation, items, in) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item)
+	}
+	return all, nil
+}
+
+// each yields the objects of all pages of a list, which are in the member items
+// of each answer. An error is the last that it yields. in may be nil.
+func (a *awsClient) each(ctx context.Context, service awsService, operation, items string, in map[string]any) iter.Seq2[map[string]any, error] {
+	return func(yield func(map[string]any, error) bool) {
+		page := map[string]any{}
+		maps.Copy(page, in)
+		for {
+			out := map[string]any{}
+			if err := a.call(ctx, service, operation, page, &out); err != nil {
+				yield(nil, err)
+				return
+			}
+			found, _ := out[items].([]any)
+			for _, item := range found {
+				if m, ok := item.(map[string]any); ok && !yield(m, nil) {
+					return
+				}
+			}
+			next := text(out[service.token])
+			if next == "" {
+				return
+			}
+			page[service.token] = next
+		}
+	}
 }

@@ -1,7 +1,8 @@
 // Package cli owns the command line: `waybill serve` and `waybill demo` run a
 // server, the other verbs are clients of a running one and know only its HTTP
-// API (`accounts` and `keys` excepted, which open the data folder: without an
-// account there is no key to call with).
+// API. Excepted are those that open the store itself: `accounts` and `keys`, as
+// without an account there is no key to call with, and `migrate`, `backup`,
+// `restore` and `import`, whose matter it is.
 //
 // A verb prints tables for people, or with --json what the API answered. What
 // fails prints one line that says what to do, and ends with 1; a command line
@@ -102,7 +103,8 @@ Send an event:   waybill trigger payment_intent.succeeded`,
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON instead of tables")
 	root.AddCommand(c.serveCommand(), c.demoCommand(), c.accountsCommand(), c.keysCommand(),
 		c.triggerCommand(), c.eventsCommand(), c.destinationsCommand(), c.deliveriesCommand(),
-		c.patternCommand(), c.applyCommand())
+		c.patternCommand(), c.applyCommand(), c.logsCommand(),
+		c.migrateCommand(), c.backupCommand(), c.restoreCommand(), c.importCommand())
 	return root
 }
 

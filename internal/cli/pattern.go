@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,33 +19,37 @@ func (c *cli) patternCommand() *cobra.Command {
 }
 
 func (c *cli) patternExplain() *cobra.Command {
-	var patternText, eventText string
+	var patternText, eventText, rule, bus string
 	cmd := &cobra.Command{
-		Use: "explain --pattern PATTERN --event EVENT", Short: "Say why an event matches a pattern, or why not",
+		Use: "explain (--pattern PATTERN | --rule NAME) --event EVENT", Short: "Say why an event matches a pattern, or why not",
 		Long: `Say why an event matches a pattern, or why not: for each field of the pattern,
-what it wanted and what it saw in the event. No server is needed. Ends with 0
-if the event matches, with 1 if not.
+what it wanted and what it saw in the event. Ends with 0 if the event matches,
+with 1 if not.
 
-PATTERN and EVENT are JSON, or @FILE, or - for standard input.`,
-		Example: `  waybill pattern explain --pattern '{"detail":{"amount":[{"numeric":[">",100]}]}}' --event @event.json`,
-		Args:    args(),
+The pattern is given, which needs no server, or is that of a rule on a server,
+which needs an access key. PATTERN and EVENT are JSON, or @FILE, or - for
+standard input.`,
+		Example: `  waybill pattern explain --pattern '{"detail":{"amount":[{"numeric":[">",100]}]}}' --event @event.json
+  waybill pattern explain --rule big-orders --event @event.json`,
+		Args: args(),
 	}
 	cmd.Flags().StringVar(&patternText, "pattern", "", "event pattern")
+	cmd.Flags().StringVar(&rule, "rule", "", "rule whose pattern it is")
+	cmd.Flags().StringVar(&bus, "event-bus-name", "", "event bus of the rule (default: default)")
 	cmd.Flags().StringVar(&eventText, "event", "", "event")
-	cmd.RunE = func(*cobra.Command, []string) error {
-		p, err := c.textOrFile("--pattern", patternText)
-		if err != nil {
-			return err
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var x pattern.Explanation
+		var err error
+		switch {
+		case rule != "" && patternText != "":
+			return usagef("--rule and --pattern cannot both be given: the rule has its pattern")
+		case rule != "":
+			x, err = c.explainRule(cmd.Context(), rule, bus, eventText)
+		case bus != "":
+			return usagef("--rule is missing: name a rule of the event bus %s", bus)
+		default:
+			x, err = c.explainPattern(patternText, eventText)
 		}
-		e, err := c.textOrFile("--event", eventText)
-		if err != nil {
-			return err
-		}
-		parsed, err := pattern.Parse(p)
-		if err != nil {
-			return err
-		}
-		x, err := parsed.Explain(e)
 		if err != nil {
 			return err
 		}
@@ -57,6 +62,39 @@ PATTERN and EVENT are JSON, or @FILE, or - for standard input.`,
 		return nil
 	}
 	return cmd
+}
+
+func (c *cli) explainPattern(patternText, eventText string) (x pattern.Explanation, err error) {
+	p, err := c.textOrFile("--pattern", patternText)
+	if err != nil {
+		return x, err
+	}
+	e, err := c.textOrFile("--event", eventText)
+	if err != nil {
+		return x, err
+	}
+	parsed, err := pattern.Parse(p)
+	if err != nil {
+		return x, err
+	}
+	return parsed.Explain(e)
+}
+
+func (c *cli) explainRule(ctx context.Context, rule, bus, eventText string) (x pattern.Explanation, err error) {
+	e, err := c.textOrFile("--event", eventText)
+	if err != nil {
+		return x, err
+	}
+	client, err := c.aws()
+	if err != nil {
+		return x, err
+	}
+	in := map[string]string{"Rule": rule, "Event": string(e)}
+	if bus != "" {
+		in["EventBusName"] = bus
+	}
+	err = client.call(ctx, awsOwn, "ExplainRule", in, &x)
+	return x, err
 }
 
 // maxText bounds a pattern or an event that is read from a file.

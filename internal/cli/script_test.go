@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 //	capture NAME PATTERN        sets $NAME to the first group of a match in the last output
 //	settle EVENT                waits until no delivery of the event is under way
 //	attempted EVENT N           waits until a delivery of the event has had N attempts
+//	postgres                    starts a PostgreSQL server; the URL of an empty database is $DATABASE
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -67,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"capture":   scriptCapture,
 			"settle":    scriptSettle,
 			"attempted": scriptAttempted,
+			"postgres":  scriptPostgres,
 		},
 	})
 }

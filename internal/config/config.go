@@ -23,6 +23,10 @@ import (
 // Config is every setting of a server. [Default] returns it with all defaults.
 type Config struct {
 	Data                  string        // folder of the embedded store
+	Database              Secret        // URL of a PostgreSQL that nodes share; "" is the embedded store
+	NodeName              string        // of this process among those, the same at each start; "" is HOST/LISTEN
+	NodeLease             time.Duration // how long a node can be silent before others do its work
+	DatabaseConnections   int           // to PostgreSQL, beside the one that commits and the one that listens
 	Listen                string        // host:port; port 0 takes any that is free
 	Dev                   bool          // allow private addresses, shorten the sandbox's retries
 	EncryptionKey         Secret        // 64 hex digits; "" means a key file in Data
@@ -39,6 +43,9 @@ type Config struct {
 	MaxInFlight           int           // attempts under way for one destination
 	MaxStoreSize          int64         // bytes; 0 is unbounded
 	ShutdownTimeout       time.Duration // for requests and attempts under way
+	RetainAttempts        time.Duration // what is known of each attempt
+	RetainEvents          time.Duration // whole events
+	RetainSummaries       time.Duration // that an event was, and how its deliveries ended
 	LogFormat             string        // LogText or LogJSON
 	LogLevel              slog.Level
 }
@@ -52,8 +59,12 @@ const (
 // Default returns a Config as it is with nothing configured.
 func Default() Config {
 	return Config{
-		Data:            "./waybill-data",
-		Listen:          "127.0.0.1:4242",
+		Data:      "./waybill-data",
+		NodeLease: 15 * time.Second,
+		Listen:    "127.0.0.1:4242",
+
+		DatabaseConnections: 16,
+
 		AWSRegion:       "us-east-1",
 		PartnerName:     "waybill.local",
 		SourceExpiry:    7 * 24 * time.Hour,
@@ -61,6 +72,9 @@ func Default() Config {
 		DeliveryTimeout: 20 * time.Second,
 		MaxInFlight:     64,
 		ShutdownTimeout: 20 * time.Second,
+		RetainAttempts:  15 * 24 * time.Hour,
+		RetainEvents:    30 * 24 * time.Hour,
+		RetainSummaries: 396 * 24 * time.Hour,
 		LogFormat:       LogText,
 		LogLevel:        slog.LevelInfo,
 	}

@@ -68,6 +68,8 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		Data: "./waybill-data", Listen: "127.0.0.1:4242", APIVersion: "2026-03-25.dahlia",
+		NodeLease: 15 * time.Second, DatabaseConnections: 16,
+		RetainAttempts: 360 * time.Hour, RetainEvents: 720 * time.Hour, RetainSummaries: 9504 * time.Hour,
 		AWSRegion: "us-east-1", PartnerName: "waybill.local", SourceExpiry: 168 * time.Hour,
 		DeliveryTimeout: 20 * time.Second, MaxInFlight: 64, ShutdownTimeout: 20 * time.Second, LogFormat: "text",
 	}
@@ -98,19 +100,23 @@ func TestDefaultsAreValid(t *testing.T) {
 func TestEverySettingFromEverySource(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
+		"database": "postgres://u:hunter2@db:5432/waybill", "node_name": "a", "node_lease": "30s", "database_connections": "4",
 		"data": "/var/lib/waybill", "listen": ":80", "dev": "true", "encryption_key": hexKey,
 		"bootstrap_test_key": testKey, "bootstrap_live_key": liveKey, "bootstrap_aws_key": awsKey,
 		"bootstrap_aws_account_id": "123456789012", "aws_region": "eu-central-1", "partner_name": "stripe.com", "source_expiry": "48h",
 		"allow_network": "10.0.0.0/8,192.168.1.5",
 		"api_version":   "2026-09-30.endive", "delivery_timeout": "1m30s", "max_in_flight": "7", "max_store_size": "20GB",
+		"retain_attempts": "24h", "retain_events": "48h", "retain_summaries": "72h",
 		"shutdown_timeout": "5s", "log_format": "json", "log_level": "debug",
 	}
 	want := Config{
+		Database: "postgres://u:hunter2@db:5432/waybill", NodeName: "a", NodeLease: 30 * time.Second, DatabaseConnections: 4,
 		Data: "/var/lib/waybill", Listen: ":80", Dev: true, EncryptionKey: Secret(hexKey),
 		BootstrapTestKey: testKey, BootstrapLiveKey: liveKey, BootstrapAWSKey: awsKey,
 		BootstrapAWSAccountID: "123456789012", AWSRegion: "eu-central-1", PartnerName: "stripe.com", SourceExpiry: 48 * time.Hour,
 		AllowNetwork: []string{"10.0.0.0/8", "192.168.1.5"},
 		APIVersion:   "2026-09-30.endive", DeliveryTimeout: 90 * time.Second, MaxInFlight: 7, MaxStoreSize: 20e9,
+		RetainAttempts: 24 * time.Hour, RetainEvents: 48 * time.Hour, RetainSummaries: 72 * time.Hour,
 		ShutdownTimeout: 5 * time.Second, LogFormat: "json", LogLevel: slog.LevelDebug,
 	}
 	if n := reflect.TypeFor[Config]().NumField(); n != len(values) || n != len(settings) {
@@ -202,7 +208,7 @@ func TestErrorsNameSettingSourceAndRemedy(t *testing.T) {
 		{"port", "", nil, []string{"listen=127.0.0.1:99999"}, []string{"--listen:"}},
 		{"environment", "", map[string]string{"WAYBILL_MAX_IN_FLIGHT": "none"}, nil, []string{"WAYBILL_MAX_IN_FLIGHT:", "from 1 to 10000"}},
 		{"file", "\nlog_level: loud\n", nil, nil, []string{"line 2, log_level:", "debug, info, warn, error"}},
-		{"unknown", "lisen: x\n", nil, nil, []string{"line 1, lisen:", "no such setting", "those possible are: data, listen"}},
+		{"unknown", "lisen: x\n", nil, nil, []string{"line 1, lisen:", "no such setting", "those possible are: data, database"}},
 		{"dashes", "max-in-flight: 3\n", nil, nil, []string{"did you mean max_in_flight?"}},
 		{"variable's name", "WAYBILL_DATA: x\n", nil, nil, []string{"did you mean data?"}},
 		{"twice", "dev: true\ndev: false\n", nil, nil, []string{"line 2, dev:", "twice"}},
@@ -229,6 +235,11 @@ func TestErrorsNameSettingSourceAndRemedy(t *testing.T) {
 		{"no partner", "", nil, []string{"partner-name="}, []string{"--partner-name:", "waybill.local"}},
 		{"expiry", "", nil, []string{"source-expiry=7d"}, []string{"--source-expiry:", "not a duration"}},
 		{"short expiry", "", nil, []string{"source-expiry=1s"}, []string{"--source-expiry:", "from 1m0s"}},
+		{"database", "", nil, []string{"database=mysql://u:hunter2@db/waybill"}, []string{"--database:", "write postgres://"}},
+		{"nameless database", "", nil, []string{"database=postgres://db"}, []string{"--database:", "write postgres://"}},
+		{"node", "", nil, []string{"node-name=a/b"}, []string{"--node-name:", "no slash"}},
+		{"lease", "", nil, []string{"node-lease=1ms"}, []string{"--node-lease:", "from 2s"}},
+		{"connections", "", nil, []string{"database-connections=1"}, []string{"--database-connections:", "from 2"}},
 		{"data", "", nil, []string{"data= "}, []string{"--data:", "folder"}},
 		{"all at once", "dev: maybe\n", map[string]string{"WAYBILL_LISTEN": "x"}, []string{"log-level=loud"}, []string{"dev:", "WAYBILL_LISTEN:", "--log-level:"}},
 	}
@@ -264,6 +275,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	}
 	c := Default()
 	c.EncryptionKey, c.BootstrapTestKey, c.BootstrapLiveKey, c.BootstrapAWSKey = "hunter2", "hunter2", "hunter2", "hunter2"
+	c.Database = "postgres://u:hunter2@db:5432/waybill"
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb+verb+verb, c, &c, c.EncryptionKey)

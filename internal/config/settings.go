@@ -23,12 +23,33 @@ const (
 	maxShutdown        = 10 * time.Minute
 	minSourceExpiry    = time.Minute
 	maxSourceExpiry    = 366 * 24 * time.Hour
+	minLease           = 2 * time.Second
+	maxLease           = 10 * time.Minute
+	maxConnections     = 1000
+	minRetention       = time.Hour
+	maxRetention       = 10 * 366 * 24 * time.Hour
 )
 
 var settings = []setting{
 	{
 		name: "data", usage: "folder of the store and the encryption key file",
 		bind: func(c *Config) value { return textValue(&c.Data, "dir", checkData) },
+	},
+	{
+		name: "database", usage: "URL (postgres://…) of the PostgreSQL that nodes share, instead of the embedded store; with a password in it better WAYBILL_DATABASE",
+		bind: func(c *Config) value { return databaseValue(&c.Database) },
+	},
+	{
+		name: "node_name", usage: "name of this node at the database, the same at each start; HOST/LISTEN if empty",
+		bind: func(c *Config) value { return textValue(&c.NodeName, "name", checkNodeName) },
+	},
+	{
+		name: "node_lease", usage: "time for which a node can be silent before others do its work",
+		bind: func(c *Config) value { return durationValue(&c.NodeLease, minLease, maxLease) },
+	},
+	{
+		name: "database_connections", usage: "connections to PostgreSQL, beside the one that commits and the one that listens",
+		bind: func(c *Config) value { return intValue(&c.DatabaseConnections, 2, maxConnections) },
 	},
 	{
 		name: "listen", usage: "address to serve the API on",
@@ -95,6 +116,18 @@ var settings = []setting{
 	{
 		name: "shutdown_timeout", usage: "time for requests and attempts under way to end on shutdown",
 		bind: func(c *Config) value { return durationValue(&c.ShutdownTimeout, 0, maxShutdown) },
+	},
+	{
+		name: "retain_attempts", usage: "time for which attempts are kept, at most as long as events",
+		bind: func(c *Config) value { return durationValue(&c.RetainAttempts, minRetention, maxRetention) },
+	},
+	{
+		name: "retain_events", usage: "time for which events can be read, resent and replayed",
+		bind: func(c *Config) value { return durationValue(&c.RetainEvents, minRetention, maxRetention) },
+	},
+	{
+		name: "retain_summaries", usage: "time for which it is known that an event was and how its deliveries ended",
+		bind: func(c *Config) value { return durationValue(&c.RetainSummaries, minRetention, maxRetention) },
 	},
 	{
 		name: "log_format", usage: "text or json",

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -51,6 +52,30 @@ func textValue(at *string, typ string, check func(string) error) value {
 
 func secretValue(at *Secret, check func(string) error) value {
 	return parsed[Secret]{at, "secret", func(s string) (Secret, error) { return Secret(s), check(s) }, Secret.String}
+}
+
+// databaseValue prints without the password.
+func databaseValue(at *Secret) value {
+	return parsed[Secret]{at, "url", func(s string) (Secret, error) {
+		u, err := url.Parse(s)
+		if s != "" && (err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || len(u.Path) < 2) {
+			return "", errors.New("it is not the URL of a PostgreSQL database; write postgres://user:password@host:5432/name")
+		}
+		return Secret(s), nil
+	}, func(s Secret) string {
+		u, err := url.Parse(string(s))
+		if err != nil {
+			return s.String()
+		}
+		return u.Redacted()
+	}}
+}
+
+func checkNodeName(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) || len(s) > 200 {
+		return fmt.Errorf("%q is not a name: write letters, digits and punctuation, no space and no slash", s)
+	}
+	return nil
 }
 
 func boolValue(at *bool) value {

@@ -132,8 +132,9 @@ type Service struct {
 	retry  func(live bool) retry.Policy
 	now    func() time.Time
 
-	sources Sources
-	partner string
+	sources   Sources
+	partner   string
+	followers followers
 }
 
 // New returns a Service.

@@ -2,8 +2,13 @@ package destination
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
@@ -37,6 +42,9 @@ type Sources interface {
 	SourceState(name, region string) string
 	// DeleteSource deletes a source; it is no error if there is none.
 	DeleteSource(ctx context.Context, name, region string) error
+	// ActiveSources returns the places of a partner's ACTIVE sources that were
+	// made before a time.
+	ActiveSources(partner string, before time.Time) []store.ResourceKey
 }
 
 // States of a source.
@@ -111,30 +119,77 @@ func (s *Service) follow(d *Destination) bool {
 	return true
 }
 
-// FollowSources brings all destinations of type amazon_eventbridge in line
-// with their sources. It is to be called when a source has changed, at the
-// start, and from time to time.
-func (s *Service) FollowSources(ctx context.Context) error {
-	rows, _, err := s.store.ChangedDestinations(ctx, 0)
-	if err != nil {
-		return failed("list event destinations", err)
+// followers are the destinations that follow an event source, by id, as of the
+// last Load.
+type followers struct {
+	mu   sync.Mutex
+	byID map[string]follower
+}
+
+// follower is a destination as far as following its source is concerned.
+type follower struct {
+	scope event.Scope
+	Destination
+}
+
+// take takes up a change that was loaded.
+func (f *followers) take(scope event.Scope, d *Destination) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d.EventBridge == nil || d.Status == event.Deleted {
+		delete(f.byID, d.ID)
+		return
 	}
-	for _, row := range rows {
-		if row.Status == event.Deleted {
-			continue
-		}
-		d, err := decode(row)
-		if err != nil || !s.follow(d) {
-			continue // a broken document is reported where it is used
-		}
-		if _, err := s.change(ctx, row.Scope, row.ID, nil, func(d *Destination) error {
-			s.follow(d)
-			return nil
-		}); err != nil && !isNotFound(err) {
-			return err
-		}
+	if f.byID == nil {
+		f.byID = map[string]follower{}
+	}
+	f.byID[d.ID] = follower{scope, Destination{ID: d.ID, Status: d.Status, EventBridge: d.EventBridge}}
+}
+
+func (f *followers) all() []follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Values(f.byID))
+}
+
+func (f *followers) of(source string) []follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d, ok := f.byID[destinationOf(source)]; ok {
+		return []follower{d}
 	}
 	return nil
+}
+
+// FollowSource brings the destination of the event source with this name, if
+// it is one's, in line with it. It is to be called when the source has changed.
+func (s *Service) FollowSource(ctx context.Context, name string) error {
+	return s.followEach(ctx, s.followers.of(name))
+}
+
+// FollowSources brings all destinations in line with their sources, and deletes
+// the sources of those that were deleted. It is to be called at the start, and
+// from time to time.
+func (s *Service) FollowSources(ctx context.Context) error {
+	s.refresh(ctx) // for what could not be loaded when it changed
+	return errors.Join(s.followEach(ctx, s.followers.all()), s.closeSources(ctx))
+}
+
+func (s *Service) followEach(ctx context.Context, all []follower) error {
+	var errs []error
+	for i := range all {
+		if !s.follow(&all[i].Destination) {
+			continue
+		}
+		_, err := s.change(ctx, all[i].scope, all[i].ID, nil, func(d *Destination) error {
+			s.follow(d)
+			return nil
+		})
+		if !isNotFound(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func isNotFound(err error) bool {
@@ -159,8 +214,35 @@ func (s *Service) enable(d *Destination) error {
 	return nil
 }
 
-// closeSource deletes the source of a deleted destination. If that fails the
-// source expires or stays without events; the deletion itself holds.
+// orphanAge is how old a source without a destination is when it is taken for
+// one whose destination was deleted: a source is made before its destination.
+const orphanAge = 5 * time.Minute
+
+// closeSources deletes the sources whose destinations were deleted while they
+// could not be. Those that are PENDING expire by themselves.
+func (s *Service) closeSources(ctx context.Context) error {
+	if s.sources == nil {
+		return nil
+	}
+	var errs []error
+	for _, at := range s.sources.ActiveSources(s.partner, s.now().Add(-orphanAge)) {
+		if len(s.followers.of(at.Name)) > 0 {
+			continue
+		}
+		_, err := s.store.Destination(ctx, at.Scope, destinationOf(at.Name))
+		if errors.Is(err, store.ErrNotFound) {
+			err = s.sources.DeleteSource(ctx, at.Name, at.Region)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// destinationOf is the id of the destination that a source is of.
+func destinationOf(source string) string { return source[strings.LastIndexByte(source, '/')+1:] }
+
+// closeSource deletes the source of a deleted destination. If that fails,
+// FollowSources does it later; the deletion itself holds.
 func (s *Service) closeSource(ctx context.Context, row *store.Destination) {
 	d, err := decode(row)
 	if err != nil || d.EventBridge == nil || s.sources == nil {

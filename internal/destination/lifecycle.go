@@ -80,6 +80,11 @@ func (s *Service) create(ctx context.Context, scope event.Scope, id string, p Cr
 	}
 	d.Number = row.Number
 	s.refresh(ctx)
+	if d.EventBridge != nil {
+		// The customer may have been so fast with the source that there was no
+		// destination yet to follow it. If this fails it follows within a minute.
+		_ = s.FollowSource(context.WithoutCancel(ctx), d.EventBridge.SourceName)
+	}
 	return d, nil
 }
 

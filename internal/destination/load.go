@@ -31,6 +31,7 @@ func (s *Service) Load(ctx context.Context, since int64) ([]event.Subscription, 
 func (s *Service) compile(row *store.Destination) event.Subscription {
 	sub := event.Subscription{ID: row.Number, Name: row.ID, Scope: row.Scope, Status: row.Status}
 	if row.Status == event.Deleted {
+		s.followers.take(row.Scope, &Destination{ID: row.ID, Status: row.Status})
 		return sub
 	}
 	sub.Target = event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{}}
@@ -40,6 +41,7 @@ func (s *Service) compile(row *store.Destination) event.Subscription {
 		// so that what already waits for it fails visibly.
 		return sub
 	}
+	s.followers.take(row.Scope, d)
 	sub.Kind, sub.APIVersion = d.Payload, d.SnapshotAPIVersion
 	// An installation has no connected accounts, so every event is the
 	// account's own: a destination for the others' alone selects none.

@@ -15,7 +15,8 @@ import (
 
 // Ping publishes a thin event of PingType to one destination alone, whatever
 // events it selects, and returns it once it is durable. The destination must
-// be enabled, except where an earlier ping is replayed.
+// not be disabled, except where an earlier ping is replayed; one whose event
+// source is pending gets it when that is associated.
 func (s *Service) Ping(ctx context.Context, c account.Caller, id string) (*event.Event, error) {
 	row, err := s.read(ctx, c.Scope, id)
 	if err != nil {
@@ -31,7 +32,7 @@ func (s *Service) Ping(ctx context.Context, c account.Caller, id string) (*event
 	if idem != nil {
 		idem.Result = nil // the engine fills it with the event
 	}
-	if row.Status != event.Enabled {
+	if row.Status == event.Disabled {
 		replay, err := s.pinged(ctx, idem)
 		if err != nil {
 			return nil, err

@@ -65,9 +65,10 @@ func TestPatternsSelectWhatRulesGet(t *testing.T) {
 	e, _ := f.start(engine.Options{})
 	f.put(e, "paid", `{"amount":10}`)
 	big := f.put(e, "paid", `{"amount":11}`)
+	twice := f.put(e, "paid", `{"amount":10,"amount":11}`)
 	other := f.put(e, "other", `{"amount":1}`)
-	f.await(2)
-	f.once(1, []*event.Event{big})
+	f.await(3)
+	f.once(1, []*event.Event{big, twice})
 	f.once(2, []*event.Event{other})
 	if got, err := f.db.EventsBySeq(t.Context(), scope, []event.Seq{big.Seq}); err != nil || len(got) != 1 || got[0].Bus != 7 || got[0].ID() != big.ID() {
 		t.Errorf("the stored event: %v, %v", got, err)

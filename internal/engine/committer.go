@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,9 @@ const (
 	// retryCommit is how long the committer waits after a failure before it
 	// tries to commit outcomes again.
 	retryCommit = 250 * time.Millisecond
+	// idleMark is after how long without work the watermark is stored by
+	// itself, so that a successor has less to look through.
+	idleMark = time.Second
 )
 
 // submission is a publish request on its way through the committer.
@@ -67,7 +71,7 @@ func (s *submission) route(snap *route.Snapshot) {
 	for i, e := range s.primary {
 		at := len(s.Events)
 		s.primaryAt = append(s.primaryAt, at)
-		s.add(e, s.selected(snap, e))
+		s.add(e, s.selected(snap, e, s.p.Drafts[i]))
 		twin := 0
 		if e.Kind == event.Snapshot && len(s.p.Only) == 0 {
 			if subs := snap.Match(e.Scope, event.Thin, event.TwinType(e.Type)); len(subs) > 0 {
@@ -81,7 +85,7 @@ func (s *submission) route(snap *route.Snapshot) {
 	}
 }
 
-func (s *submission) selected(snap *route.Snapshot, e *event.Event) []*event.Subscription {
+func (s *submission) selected(snap *route.Snapshot, e *event.Event, d *event.Draft) []*event.Subscription {
 	switch {
 	case len(s.p.Only) > 0:
 		var subs []*event.Subscription
@@ -92,7 +96,7 @@ func (s *submission) selected(snap *route.Snapshot, e *event.Event) []*event.Sub
 		}
 		return subs
 	case e.Kind == event.OnBus:
-		s.onBus = snap.OnBus(s.onBus[:0], e.Bus, e.Payload)
+		s.onBus = snap.OnBus(s.onBus[:0], e.Bus, e.Payload, d.Envelope.Distinct)
 		return s.onBus
 	}
 	return snap.Match(e.Scope, e.Kind, e.Type)
@@ -143,6 +147,15 @@ type committer struct {
 	batch   store.Batch
 	kept    []*settlement // outcomes whose commit failed
 	waiting []*submission // taken, but beyond the batch's bounds
+	doubt   *doubtful
+}
+
+// doubtful is a batch of which it is not known whether it was committed.
+type doubtful struct {
+	number   int64
+	subs     []*submission // which were answered with an error
+	outcomes []*settlement
+	at       time.Time
 }
 
 func (c *committer) init(e *Engine) {
@@ -191,7 +204,7 @@ func (c *committer) settle(s *settlement) {
 // congested says that sending should pause: outcomes cannot be recorded as
 // fast as they come, or at all.
 func (c *committer) congested() bool {
-	return c.down.Load() || c.settledWait.Load() > maxUnsettled
+	return c.down.Load() || c.settledWait.Load() > maxUnsettled || c.e.tenure.over(c.e.now())
 }
 
 // stalled returns how long the commit under way has taken.
@@ -218,8 +231,18 @@ func (c *committer) run() {
 	for {
 		var stopped bool
 		subs, outcomes, stopped = c.gather(subs[:0], outcomes[:0])
-		if len(subs) > 0 || len(outcomes) > 0 || stopped {
+		if c.doubt != nil { // which may take its time to resolve
+			c.failed(store.ErrUnavailable, subs, nil)
+			clear(subs)
+			subs = subs[:0]
+		}
+		switch {
+		case !c.resolve():
+			c.failed(store.ErrUnavailable, nil, outcomes)
+		case len(subs) > 0 || len(outcomes) > 0:
 			c.commit(subs, outcomes, stopped)
+		case stopped || c.e.watermark() > c.mark:
+			c.commit(nil, nil, true)
 		}
 		c.probe(len(subs) > 0)
 		clear(subs)
@@ -284,9 +307,9 @@ func (c *committer) linger() {
 // await returns when something is submitted or the engine stops, or a little
 // after an outcome arrived.
 func (c *committer) await() {
-	var late <-chan time.Time
+	late, hurried := time.After(idleMark), false
 	if c.down.Load() {
-		late = time.After(retryCommit)
+		late, hurried = time.After(retryCommit), true
 	}
 	for {
 		c.mu.Lock()
@@ -296,8 +319,8 @@ func (c *committer) await() {
 		if now {
 			return
 		}
-		if outcomes && late == nil {
-			late = time.After(settleDelay)
+		if outcomes && !hurried {
+			late, hurried = time.After(settleDelay), true
 		}
 		select {
 		case <-c.wake:
@@ -310,7 +333,8 @@ func (c *committer) await() {
 // commit writes one batch and follows it up. A configuration that changed
 // under it is loaded and the batch routed again.
 func (c *committer) commit(subs []*submission, outcomes []*settlement, stopping bool) {
-	now := time.Now()
+	now := c.e.now()
+	began := time.Now()
 	c.busySince.Store(now.UnixMilli())
 	defer c.busySince.Store(0)
 	c.advanceMark(now, stopping)
@@ -326,19 +350,30 @@ func (c *committer) commit(subs []*submission, outcomes []*settlement, stopping 
 		}
 	}
 	m := c.e.o.Metrics
-	m.CommitSeconds.Observe(time.Since(now).Seconds())
+	m.CommitSeconds.Observe(time.Since(began).Seconds())
 	m.BatchEvents.Observe(float64(c.events(subs)))
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrUnknown):
+		c.doubt = &doubtful{number: c.batch.Number, subs: slices.Clone(subs), outcomes: slices.Clone(outcomes), at: now}
+		c.failed(err, subs, nil)
+	case err != nil:
 		c.failed(err, subs, outcomes)
-		return
+	default:
+		c.followUp(subs, outcomes, now, true)
 	}
+}
+
+// followUp hands on what is committed, and answers publishers who still wait.
+func (c *committer) followUp(subs []*submission, outcomes []*settlement, at time.Time, answer bool) {
 	if len(subs) > 0 {
 		c.recovered()
 		c.e.committed.Store(int64(c.seq))
 	}
 	for _, s := range subs {
-		c.handOn(s, now)
-		close(s.done)
+		c.handOn(s, at)
+		if answer {
+			close(s.done)
+		}
 	}
 	for _, o := range outcomes {
 		if o.deposit != nil && c.e.o.Deposited != nil {
@@ -347,6 +382,27 @@ func (c *committer) commit(subs []*submission, outcomes []*settlement, stopping 
 		o.d.sub.settled(o)
 	}
 	c.settledWait.Add(-int64(len(outcomes)))
+}
+
+// resolve finds out what became of a batch in doubt; false while it cannot.
+func (c *committer) resolve() bool {
+	d := c.doubt
+	if d == nil {
+		return true
+	}
+	committed, epoch, err := c.e.o.Store.Resolve(context.Background(), &store.Batch{Lane: c.e.lane.Lane, Number: d.number})
+	if err != nil {
+		c.fenceIf(err)
+		return false
+	}
+	c.doubt = nil
+	c.e.lane.Epoch = epoch
+	if committed {
+		c.followUp(d.subs, d.outcomes, d.at, false)
+	} else {
+		c.kept = append(c.kept, d.outcomes...)
+	}
+	return true
 }
 
 func (c *committer) events(subs []*submission) (n int) {
@@ -449,15 +505,7 @@ func (c *committer) failed(err error, subs []*submission, outcomes []*settlement
 	if !c.down.Swap(true) {
 		c.e.o.Log.Error("the store cannot commit; publishing answers 503 and sending pauses until it can", "error", err)
 	}
-	if errors.Is(err, store.ErrFenced) {
-		c.mu.Lock()
-		c.fenced = true
-		c.mu.Unlock()
-		select {
-		case c.e.fatal <- err:
-		default:
-		}
-	}
+	c.fenceIf(err)
 	for _, s := range subs {
 		s.err = errors.Join(store.ErrUnavailable, err)
 		close(s.done)
@@ -465,11 +513,20 @@ func (c *committer) failed(err error, subs []*submission, outcomes []*settlement
 	c.kept = append(c.kept, outcomes...)
 }
 
+func (c *committer) fenceIf(err error) {
+	if errors.Is(err, store.ErrFenced) {
+		c.mu.Lock()
+		c.fenced = true
+		c.mu.Unlock()
+		c.e.fail(err)
+	}
+}
+
 // probe finds out when a store that failed is back, although nobody may publish
 // to a server that is not ready. Outcomes prove nothing: they may fit where an
 // event does not.
 func (c *committer) probe(published bool) {
-	if c.down.Load() && !c.fenced && !published && c.e.o.Store.Probe(context.Background()) == nil {
+	if c.down.Load() && !c.fenced && c.doubt == nil && !published && c.e.o.Store.Probe(context.Background()) == nil {
 		c.recovered()
 	}
 }

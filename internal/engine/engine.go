@@ -32,12 +32,17 @@
 //   - The store cannot commit: publishers get store.ErrUnavailable, outcomes
 //     are kept and committed later, and sending pauses, because a delivery
 //     whose outcome cannot be recorded would be sent again.
+//   - The connection is lost during a commit: publishers get
+//     store.ErrUnavailable, and before anything else is committed the store
+//     finds out whether the batch was. If so it is handed on late.
 //   - Another process takes the lane: the committer gets store.ErrFenced,
-//     refuses everything from then on, and Fatal reports it.
+//     refuses everything from then on, and Fatal reports it. Sending pauses
+//     before that, when the lease has not been renewed for too long.
 package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -113,6 +118,7 @@ type Engine struct {
 	workers   sync.WaitGroup
 	loops     sync.WaitGroup
 	fatal     chan error
+	tenure    tenure
 }
 
 // maxLagging is how many subscriptions may read the log by a cursor at a
@@ -154,7 +160,7 @@ func orDefault[T int | int64 | time.Duration](v, d T) T {
 // Start takes the lane, loads the configuration and begins to deliver what an
 // earlier process left undone. Publish waits until that has been found.
 func (e *Engine) Start(ctx context.Context) error {
-	lane, err := e.o.Store.OpenLane(ctx, 0)
+	lane, err := e.o.Store.OpenLane(ctx)
 	if err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
@@ -164,15 +170,15 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.Refresh(ctx); err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
-	waiting, err := e.o.Store.WaitingSubscriptions(ctx)
-	if err != nil {
+	if err := e.tend(ctx); err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
-	for _, w := range waiting {
-		e.subscriber(w.Subscription).expect(w.First)
+	if err := e.expectWaiting(ctx); err != nil {
+		return fmt.Errorf("start engine: %w", err)
 	}
 	e.loops.Go(e.committer.run)
 	e.loops.Go(e.ticks)
+	e.loops.Go(e.tendAll)
 	e.loops.Go(e.recover)
 	return nil
 }
@@ -199,7 +205,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	<-done
 	e.committer.stop()
 	e.loops.Wait()
-	return err
+	return errors.Join(err, e.o.Store.ReleaseLanes(context.WithoutCancel(ctx)))
 }
 
 // work runs fn as one of those whose end Stop waits for. Once Stop has begun
@@ -242,7 +248,7 @@ func (e *Engine) Publish(ctx context.Context, p Publish) ([]*event.Event, error)
 		return nil, err
 	}
 	s := newSubmission(p)
-	now := time.Now()
+	now := e.now()
 	s.primary = make([]*event.Event, len(p.Drafts))
 	for i, d := range p.Drafts {
 		s.primary[i] = d.Build(p.Scope, now, p.DefaultVersion)
@@ -390,7 +396,8 @@ func (e *Engine) ticks() {
 		select {
 		case <-e.stopping:
 			return
-		case now := <-t.C:
+		case <-t.C:
+			now := e.now()
 			e.pressure.measure()
 			subs = e.allSubscribers(subs[:0])
 			for _, s := range subs {
@@ -410,7 +417,7 @@ func (e *Engine) recover() {
 	skim := false
 	for after < e.lane.Last {
 		events, err := e.o.Store.EventsAfter(e.sendCtx, store.AfterParams{
-			After: after, UpTo: e.lane.Last, Limit: recoveryChunk, MaxBytes: feedBytes, Undone: true, Skim: skim,
+			Lane: e.lane.Lane, After: after, UpTo: e.lane.Last, Limit: recoveryChunk, MaxBytes: feedBytes, Undone: true, Skim: skim,
 		})
 		end := err == nil && len(events) == 0
 		done, taken := 0, 0
@@ -481,6 +488,9 @@ func (e *Engine) watermark() event.Seq {
 	}
 	return low
 }
+
+// now is the time by which everything is due.
+func (e *Engine) now() time.Time { return e.o.Store.Now() }
 
 func jitter() float64 { return rand.Float64() } //nolint:gosec // spreads retries, protects nothing
 

@@ -90,7 +90,11 @@ type subscriber struct {
 	// in memory falls due, as far as known; zero if there is none.
 	retryDue time.Time
 	claimed  map[rowKey]bool // rows that are in memory
-	feeding  bool
+	// readTo is up to where the due rows have been read; all before it are in
+	// memory or settled.
+	readTo  time.Time
+	readSeq event.Seq
+	feeding bool
 	// settledMeanwhile are the rows whose outcome was committed while a read
 	// of the table was under way, which may still show them.
 	settledMeanwhile map[rowKey]bool
@@ -122,7 +126,7 @@ func (s *subscriber) configure(spec *event.Subscription) {
 	s.way = w
 	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
 	if spec.Status == event.Deleted {
-		s.noteDue(time.Now())
+		s.noteDue(s.e.now())
 	}
 }
 
@@ -172,7 +176,7 @@ func (s *subscriber) offer(ev *event.Event) {
 		s.e.lagging.Add(1)
 		return
 	}
-	s.enqueue(&delivery{sub: s, ev: ev, since: time.Now()})
+	s.enqueue(&delivery{sub: s, ev: ev, since: s.e.now()})
 	s.spawn()
 }
 
@@ -193,12 +197,18 @@ func (s *subscriber) noteDue(t time.Time) {
 	if s.way.spec.Status == event.Deleted {
 		// Whatever still waits is closed now, however far in the future it is
 		// due, and also if a try that was under way has just put it there.
-		t = time.Now()
+		t = s.e.now()
 	}
 	if s.retryDue.IsZero() || t.Before(s.retryDue) {
 		s.retryDue = t
 	}
+	if !t.After(s.readTo) {
+		s.rewind()
+	}
 }
+
+// rewind has the due rows read from the first again.
+func (s *subscriber) rewind() { s.readTo, s.readSeq = time.Time{}, 0 }
 
 func (s *subscriber) enqueue(d *delivery) {
 	s.hold(d)
@@ -257,7 +267,7 @@ func (s *subscriber) mayWork() bool {
 		return false
 	default:
 	}
-	return !s.held() && !s.e.committer.congested() && (s.probeAt.IsZero() || !time.Now().Before(s.probeAt))
+	return !s.held() && !s.e.committer.congested() && (s.probeAt.IsZero() || !s.e.now().Before(s.probeAt))
 }
 
 func (s *subscriber) work() {
@@ -285,7 +295,7 @@ func (s *subscriber) take() (*delivery, way) {
 		s.queue, s.head = s.queue[:0], 0
 	}
 	s.spawn()
-	s.feedIfLow(time.Now())
+	s.feedIfLow(s.e.now())
 	return d, s.way
 }
 
@@ -307,7 +317,7 @@ func (s *subscriber) deliver(d *delivery, w way) {
 	switch res.Class {
 	case target.Interrupted: // still in hand, still undone: the next start sends it
 	case target.Held:
-		s.e.committer.settle(&settlement{d: d, put: true, n: d.n, next: time.Now().Add(heldAgain)})
+		s.e.committer.settle(&settlement{d: d, put: true, n: d.n, next: s.e.now().Add(heldAgain)})
 	default:
 		s.judge(d, w.spec, &res)
 	}
@@ -315,7 +325,7 @@ func (s *subscriber) deliver(d *delivery, w way) {
 
 func (s *subscriber) try(d *delivery, w way) target.Result {
 	if w.tgt == nil {
-		return target.Result{Class: event.ClassConfig, Message: w.unusable, Started: time.Now()}
+		return target.Result{Class: event.ClassConfig, Message: w.unusable, Started: s.e.now()}
 	}
 	body := make([]byte, 0, len(d.ev.Payload)+64)
 	if w.shape == nil {
@@ -324,7 +334,7 @@ func (s *subscriber) try(d *delivery, w way) target.Result {
 		var err error
 		body, err = w.shape.Apply(body, d.ev.Payload, transform.Vars{RuleARN: w.spec.Input.RuleARN, RuleName: w.spec.Input.RuleName, Ingested: d.ev.Seq.Time()})
 		if err != nil {
-			return target.Result{Class: event.ClassInput, Message: err.Error(), Started: time.Now(), Permanent: true}
+			return target.Result{Class: event.ClassInput, Message: err.Error(), Started: s.e.now(), Permanent: true}
 		}
 	}
 	return w.tgt.Send(s.e.sendCtx, target.Message{EventID: d.ev.ID(), Type: d.ev.Type, Body: body, Attempt: d.n + 1, Event: d.ev})
@@ -334,7 +344,7 @@ func (s *subscriber) discard(d *delivery, reason string) {
 	s.e.o.Metrics.Discarded.Inc()
 	s.e.committer.settle(&settlement{d: d, attempt: &event.Attempt{
 		Seq: d.ev.Seq, Subscription: s.id, Scope: d.ev.Scope, Run: d.run, N: 0,
-		Outcome: event.WasDiscarded, Class: event.ClassDiscard, Message: reason, Started: time.Now(),
+		Outcome: event.WasDiscarded, Class: event.ClassDiscard, Message: reason, Started: s.e.now(),
 	}})
 }
 
@@ -347,7 +357,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 		Headers: res.Headers, Body: res.Body, Truncated: res.Truncated,
 	}
 	o := &settlement{d: d, attempt: a, deposit: res.Deposit}
-	now := time.Now()
+	now := s.e.now()
 	if res.Class != event.ClassNone {
 		policy := spec.Retry
 		if d.run != 0 {
@@ -433,7 +443,7 @@ func (s *subscriber) settled(o *settlement) {
 	if o.put {
 		s.noteDue(o.next)
 	}
-	s.feedIfLow(time.Now())
+	s.feedIfLow(s.e.now())
 	s.mu.Unlock()
 	if o.attempt != nil && o.attempt.Class == event.ClassGone && s.e.o.Gone != nil {
 		s.e.work(func() {
@@ -468,6 +478,7 @@ func (s *subscriber) putBack(now time.Time) {
 		case d.waiting: // its row is still there
 			s.release(d)
 			s.noteDue(now)
+			s.rewind()
 		default:
 			s.e.committer.settle(&settlement{d: d, put: true, next: now})
 		}
@@ -498,7 +509,7 @@ func (s *subscriber) feed() {
 		err = s.feedFromLog()
 	}
 	if err == nil {
-		err = s.feedFromRetries(time.Now())
+		err = s.feedFromRetries(s.e.now())
 	}
 	if err != nil {
 		s.e.o.Log.Error("reading deliveries from the store", "subscription", s.id, "error", err)
@@ -518,7 +529,7 @@ func (s *subscriber) feedFromLog() error {
 		s.mu.Unlock()
 		upTo := event.Seq(s.e.committed.Load())
 		events, err := s.e.o.Store.EventsAfter(s.e.sendCtx, store.AfterParams{
-			After: after, UpTo: upTo, Limit: feedRows, MaxBytes: feedBytes, Undone: after < s.e.lane.Last,
+			Lane: s.e.lane.Lane, After: after, UpTo: upTo, Limit: feedRows, MaxBytes: feedBytes, Undone: after < s.e.lane.Last,
 		})
 		if err != nil {
 			return err
@@ -532,7 +543,7 @@ func (s *subscriber) feedFromLog() error {
 func (s *subscriber) takeFromLog(events []*event.Event, upTo event.Seq) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.e.now()
 	for _, ev := range events {
 		if s.routed(ev) {
 			d := &delivery{sub: s, ev: ev, since: now}
@@ -585,12 +596,15 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 	if s.way.spec.Status == event.Deleted {
 		before = farFuture
 	}
-	limit := min(s.room(), feedRows) + len(s.claimed)
+	p := store.DueParams{
+		Subscription: s.id, Before: before, After: s.readTo, AfterSeq: s.readSeq,
+		Limit: min(s.room(), feedRows) + 1, MaxBytes: feedBytes, // the first is where the last read ended
+	}
 	s.retryDue = time.Time{}
 	s.settledMeanwhile = map[rowKey]bool{}
 	s.mu.Unlock()
 
-	due, err := s.e.o.Store.DueRetries(s.e.sendCtx, store.DueParams{Subscription: s.id, Before: before, Limit: limit, MaxBytes: feedBytes})
+	due, err := s.e.o.Store.DueRetries(s.e.sendCtx, p)
 	var next time.Time
 	if err == nil {
 		next, err = s.e.o.Store.NextRetry(s.e.sendCtx, s.id, before)
@@ -604,24 +618,26 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 		s.noteDue(now)
 		return err
 	}
+	rewound := s.readTo != p.After || s.readSeq != p.AfterSeq
 	bytes := 0
 	for _, r := range due {
 		bytes += len(r.Event.Payload)
-		k := rowKey{r.Seq, r.Run}
-		if s.claimed[k] || meanwhile[k] {
-			continue
+		if k := (rowKey{r.Seq, r.Run}); !s.claimed[k] && !meanwhile[k] {
+			if s.room() == 0 {
+				s.retryDue = now
+				return nil
+			}
+			s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, since: now})
 		}
-		if s.room() == 0 {
-			s.noteDue(now)
-			break
+		if !rewound {
+			s.readTo, s.readSeq = r.Next, r.Seq
 		}
-		s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, since: now})
 	}
 	switch {
-	case len(due) == limit || bytes >= feedBytes:
-		s.noteDue(now)
-	case !next.IsZero():
-		s.noteDue(next)
+	case rewound || len(due) == p.Limit || bytes >= feedBytes:
+		s.retryDue = now
+	case !next.IsZero() && (s.retryDue.IsZero() || next.Before(s.retryDue)):
+		s.retryDue = next
 	}
 	return nil
 }

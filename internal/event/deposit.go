@@ -14,6 +14,7 @@ type Deposit struct {
 	Attributes []Attribute
 	GroupID    string    // FIFO only
 	DedupID    string    // FIFO only
+	DedupScope string    // where DedupID is unique: "" is the queue, else a group
 	VisibleAt  time.Time // zero is at once
 
 	// For an archive: what the event was.

@@ -12,14 +12,17 @@ type Envelope struct {
 	Account   string // 12 digits
 	Region    string
 	Resources []string
-	// Detail is a JSON object.
-	Detail []byte
+	// Detail is a JSON object. Distinct is what rawjson.Form says of it, and speeds
+	// up finding the rules that the event matches; false if that is not known.
+	Detail   []byte
+	Distinct bool
 	// Replay is the name of the replay that put it there again, or "".
 	Replay string
 	Hops   int
 	// Raw, if set, is a whole envelope as Build made it, which keeps its id:
 	// of an event that comes from another bus or, with Replay, from an
-	// archive. Source, Account, Region, Resources and Detail are then not used.
+	// archive. Source, Account, Region, Resources and Detail are then not used,
+	// and Distinct is false.
 	Raw []byte
 }
 

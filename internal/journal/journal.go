@@ -27,7 +27,8 @@ import (
 )
 
 // Visible is how long an event can be retrieved and sent again after it was
-// accepted.
+// Visible is how long an event can be retrieved and sent again after it was
+// accepted, unless Options say otherwise.
 const Visible = 30 * 24 * time.Hour
 
 // Engine is the way in for events.
@@ -52,7 +53,9 @@ type Options struct {
 	Registry     store.Registry
 	Destinations Destinations
 	Engine       Engine
-	Now          func() time.Time
+	// Visible is how long events can be seen; 0 is the constant.
+	Visible time.Duration
+	Now     func() time.Time
 }
 
 // Service answers for the journal of all accounts. It is safe for concurrent
@@ -62,6 +65,7 @@ type Service struct {
 	registry     store.Registry
 	destinations Destinations
 	engine       Engine
+	visible      time.Duration
 	now          func() time.Time
 }
 
@@ -70,14 +74,17 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{store: o.Store, registry: o.Registry, destinations: o.Destinations, engine: o.Engine, now: o.Now}
+	if o.Visible == 0 {
+		o.Visible = Visible
+	}
+	return &Service{store: o.Store, registry: o.Registry, destinations: o.Destinations, engine: o.Engine, visible: o.Visible, now: o.Now}
 }
 
 // Page is part of a list, in the order of the listing.
 type Page[T any] = store.Page[T]
 
 // oldest returns the lowest sequence number that is still visible.
-func (s *Service) oldest() event.Seq { return event.SeqAt(s.now().Add(-Visible)) }
+func (s *Service) oldest() event.Seq { return event.SeqAt(s.now().Add(-s.visible)) }
 
 // idempotency returns the record for the caller's key, or nil without one.
 func (s *Service) idempotency(c account.Caller, result string) *store.Idempotency {
@@ -113,5 +120,5 @@ func toFault(err error, doing string) error {
 }
 
 func noSuchEvent(id string) error {
-	return fault.NotFoundf("No such event: %q. Events can be retrieved for 30 days, in the mode they were published in.", id)
+	return fault.NotFoundf("No such event: %q. Events can be retrieved for 30 days (or as this installation is configured), in the mode they were published in.", id)
 }

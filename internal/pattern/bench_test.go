@@ -97,16 +97,18 @@ func validTime(events [][]byte) float64 {
 	return float64(best.Nanoseconds()) / float64(rounds*len(events))
 }
 
-func benchmarkMatch(b *testing.B, m *Matcher, events [][]byte) {
+func benchmarkMatch(b *testing.B, m *Matcher, events [][]byte) { benchmark(b, m, events, true) }
+
+func benchmark(b *testing.B, m *Matcher, events [][]byte, distinct bool) {
 	valid := validTime(events)
 	var dst []int64
 	for _, e := range events {
-		dst = m.Match(dst[:0], e) // grows what there is to grow
+		dst = m.Match(dst[:0], e, distinct) // grows what there is to grow
 	}
 	matched, i := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = m.Match(dst[:0], events[i])
+		dst = m.Match(dst[:0], events[i], distinct)
 		matched += len(dst)
 		if i++; i == len(events) {
 			i = 0
@@ -130,6 +132,7 @@ func BenchmarkClass(b *testing.B) {
 		b.Run(name, func(b *testing.B) { benchmarkMatch(b, m, events) })
 	}
 	b.Run("all", func(b *testing.B) { benchmarkMatch(b, all, events) })
+	b.Run("all-strict", func(b *testing.B) { benchmark(b, all, events, false) })
 }
 
 // orders makes events of some 500 bytes, each of which one of the first so many

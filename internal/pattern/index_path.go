@@ -16,7 +16,9 @@ type pathNode struct {
 	wanted atomic.Bool
 	deep   atomic.Bool
 	edges  atomic.Pointer[[]atomic.Pointer[pathEdge]]
-	n      int // edges; the writer's
+	known  atomic.Uint32 // edges
+	sizes  atomic.Uint64 // of their names, a bit each; the last for all from 63 bytes
+	nth    uint32        // which of its parent's edges leads here
 	index  leafIndex
 }
 
@@ -130,9 +132,12 @@ func (s *pathSet) want(path string) *pathNode {
 
 func (n *pathNode) addEdge(e *pathEdge) {
 	p := n.edges.Load()
-	n.n++
-	if p != nil && 2*n.n <= len(*p) {
+	e.to.nth = n.known.Load()
+	orBit(&n.sizes, min(len(e.name), 63))
+	count := e.to.nth + 1
+	if p != nil && 2*int(count) <= len(*p) {
 		putEdge(*p, e)
+		n.known.Store(count)
 		return
 	}
 	size := 4
@@ -150,6 +155,7 @@ func (n *pathNode) addEdge(e *pathEdge) {
 	putEdge(next, e)
 	n.edges.Store(&next)
 	n.deep.Store(true)
+	n.known.Store(count)
 }
 
 func putEdge(slots []atomic.Pointer[pathEdge], e *pathEdge) {

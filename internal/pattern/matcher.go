@@ -150,15 +150,17 @@ func (m *Matcher) tidy(x *index) {
 
 // Match appends the ids of the rules that event matches to dst, each once and
 // in no order. Event is a JSON object that was found valid; of one that is not
-// the answer means nothing. It allocates only what dst lacks.
-func (m *Matcher) Match(dst []int64, event []byte) []int64 {
+// the answer means nothing. Distinct is what rawjson.Form says of it: no path is
+// written twice, which lets the match stop before the event's end, and names need
+// no decoding. It allocates only what dst lacks.
+func (m *Matcher) Match(dst []int64, event []byte, distinct bool) []int64 {
 	s, _ := m.scratch.Get().(*scratch)
 	defer m.scratch.Put(s)
 	start := len(dst)
 	for range matchTries {
 		x := m.current.Load()
 		before := x.replacing.Load()
-		dst = s.match(x, event, dst[:start])
+		dst = s.match(x, event, distinct, dst[:start])
 		// A rule that is exchanged during a match could be missed by it.
 		if before&1 == 0 && x.replacing.Load() == before {
 			return dst
@@ -166,11 +168,11 @@ func (m *Matcher) Match(dst []int64, event []byte) []int64 {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return s.match(m.current.Load(), event, dst[:start])
+	return s.match(m.current.Load(), event, distinct, dst[:start])
 }
 
-func (s *scratch) match(x *index, event []byte, dst []int64) []int64 {
-	s.reset(x, event, dst)
+func (s *scratch) match(x *index, event []byte, distinct bool, dst []int64) []int64 {
+	s.reset(x, event, distinct, dst)
 	s.run()
 	dst = s.dst
 	s.release()

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"unicode/utf16"
+
+	"github.com/waybill-dev/waybill/internal/rawjson"
 )
 
 var patternCases = flag.Int("pattern.cases", 30_000, "pairs of random pattern and event to compare the matchers on")
@@ -21,6 +23,8 @@ type gen struct {
 	// arrays is for events with many arrays of objects, and rules with several
 	// fields on few values, so that it matters which element a leaf is in.
 	arrays bool
+	// distinct is for events that have no two members of one path.
+	distinct bool
 }
 
 func (g gen) pick(list ...string) string { return list[g.IntN(len(list))] }
@@ -103,6 +107,9 @@ func (g gen) leaf() string {
 	case 6:
 		return g.pick("true", "false", "null")
 	}
+	if g.distinct {
+		return g.pick(`"\ud800"`, `"\udc00x"`)
+	}
 	return g.pick(`"\ud800"`, `"\udc00x"`, "\"\xff\"", "\"x\xc3\"")
 }
 
@@ -125,9 +132,18 @@ func (g gen) value(depth int) string {
 }
 
 func (g gen) object(depth int) string {
-	parts := make([]string, g.IntN(5))
-	for i := range parts {
-		parts[i] = g.space() + g.quote(g.name()) + g.space() + ":" + g.space() + g.value(depth) + g.space()
+	var parts, names []string
+	for range g.IntN(5) {
+		name := g.name()
+		key := g.quote(name)
+		if g.distinct {
+			if slices.Contains(names, name) || strings.Contains(name, ".") {
+				continue
+			}
+			names = append(names, name)
+			key = quote(name)
+		}
+		parts = append(parts, g.space()+key+g.space()+":"+g.space()+g.value(depth)+g.space())
 	}
 	return "{" + strings.Join(parts, ",") + g.space() + "}"
 }
@@ -223,6 +239,13 @@ func (g gen) pattern() *Pattern {
 	}
 }
 
+// distinct is what the door finds out about an event.
+func distinct(event []byte) bool {
+	s := rawjson.New(event)
+	_, form, err := s.RawForm()
+	return err == nil && form.Distinct
+}
+
 // TestMatcherAgreesWithMatches compares the two matchers on random rules and
 // events while rules come, change and go.
 func TestMatcherAgreesWithMatches(t *testing.T) {
@@ -247,9 +270,14 @@ func TestMatcherAgreesWithMatches(t *testing.T) {
 						rules[id] = p
 					}
 				}
-				for range 8 {
+				for n := range 8 {
+					g.distinct = n%2 == 1
 					event := []byte(g.object(3 + w%2))
-					got := m.Match(nil, event)
+					isDistinct := distinct(event)
+					if g.distinct && !isDistinct {
+						t.Fatalf("not distinct: %s", event)
+					}
+					got := m.Match(nil, event, isDistinct)
 					slices.Sort(got)
 					var want []int64
 					for id, p := range rules {
@@ -263,10 +291,14 @@ func TestMatcherAgreesWithMatches(t *testing.T) {
 					if !slices.Equal(got, want) {
 						for id, p := range rules {
 							if slices.Contains(got, id) != slices.Contains(want, id) {
-								t.Errorf("%s\nmatched = %v on %s", p.Text, slices.Contains(got, id), event)
+								t.Errorf("%s\nmatched = %v on %s, distinct %v", p.Text, slices.Contains(got, id), event, isDistinct)
 							}
 						}
 						t.Fatalf("Match = %v, want %v", got, want)
+					}
+					strict := m.Match(nil, event, false)
+					if slices.Sort(strict); !slices.Equal(strict, want) {
+						t.Fatalf("Match = %v of an event not known to be distinct, want %v: %s", strict, want, event)
 					}
 				}
 			}
@@ -298,7 +330,7 @@ func TestMatchBesideChanges(t *testing.T) {
 					return
 				default:
 				}
-				dst = m.Match(dst[:0], event)
+				dst = m.Match(dst[:0], event, true)
 				slices.Sort(dst)
 				if len(dst) == 0 || dst[0] != 0 {
 					t.Errorf("rule 0 was missed: %v", dst)
@@ -308,7 +340,7 @@ func TestMatchBesideChanges(t *testing.T) {
 					t.Errorf("a rule twice: %v", dst)
 					return
 				}
-				dst = m.Match(dst[:0], []byte(g.object(3)))
+				dst = m.Match(dst[:0], []byte(g.object(3)), false)
 			}
 		})
 	}
@@ -329,10 +361,12 @@ func TestMatchBesideChanges(t *testing.T) {
 }
 
 // TestMatchSeesAddedRulesWhole adds rules on paths that no rule had before: a
-// match that began earlier has not read those and must not take them as absent.
+// match that began earlier has not read those and must not take them as absent,
+// nor stop for them before it has read what it needs.
 func TestMatchSeesAddedRulesWhole(t *testing.T) {
 	t.Parallel()
 	m := NewMatcher()
+	m.Add(1000, parsef(t, "%s", `{"end":[true]}`))
 	var event strings.Builder
 	event.WriteString("{")
 	for i := range 400 {
@@ -348,8 +382,8 @@ func TestMatchSeesAddedRulesWhole(t *testing.T) {
 				return
 			default:
 			}
-			if got := m.Match(nil, []byte(event.String())); len(got) > 0 {
-				t.Errorf("Match = %v, want none", got)
+			if got := m.Match(nil, []byte(event.String()), true); !slices.Equal(got, []int64{1000}) {
+				t.Errorf("Match = %v, want [1000]", got)
 				return
 			}
 		}
@@ -381,7 +415,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	dst := make([]int64, 0, 1000)
 	i := 0
 	if n := testing.AllocsPerRun(1000, func() {
-		dst = m.Match(dst[:0], events[i%len(events)])
+		dst = m.Match(dst[:0], events[i%len(events)], i%2 == 0)
 		i++
 	}); n >= 1 {
 		t.Errorf("a match allocates %v times, want none", n)
@@ -394,14 +428,14 @@ func TestMatcherWithoutFields(t *testing.T) {
 	m.Add(1, &Pattern{Branches: []Branch{{}}})
 	m.Add(2, &Pattern{})
 	for event, want := range map[string][]int64{"{}": {1}, ` {"a":1}`: {1}, "[]": nil, "1": nil, "": nil} {
-		if got := m.Match(nil, []byte(event)); !slices.Equal(got, want) {
+		if got := m.Match(nil, []byte(event), false); !slices.Equal(got, want) {
 			t.Errorf("Match(%q) = %v, want %v", event, got, want)
 		}
 	}
 	m.Add(2, &Pattern{Branches: []Branch{{}, {}}})
 	m.Remove(1)
 	m.Remove(7)
-	if got := m.Match([]int64{9}, []byte("{}")); !slices.Equal(got, []int64{9, 2}) {
+	if got := m.Match([]int64{9}, []byte("{}"), false); !slices.Equal(got, []int64{9, 2}) {
 		t.Errorf("Match = %v, want [9 2]", got)
 	}
 }
@@ -422,7 +456,7 @@ func TestMatchArraysInTime(t *testing.T) {
 	}
 	m.Add(1, parsef(t, "{%s}", strings.Join(fields, ",")))
 	m.Add(2, parsef(t, "{%s}", strings.Join(fields[:4], ",")))
-	got := m.Match(nil, []byte("{"+strings.Join(arrays, ",")+"}"))
+	got := m.Match(nil, []byte("{"+strings.Join(arrays, ",")+"}"), false)
 	if !slices.Equal(got, []int64{2}) {
 		t.Errorf("Match = %v, want [2]", got)
 	}
@@ -454,7 +488,7 @@ func TestMatcherCrowded(t *testing.T) {
 	}
 	for range 20 {
 		event := fmt.Appendf(nil, `{"a":%s,"b":[%s],"c":[%s],"d":%s}`, g.pick(values...), list(), list(), g.pick(values...))
-		got := m.Match(nil, event)
+		got := m.Match(nil, event, false)
 		slices.Sort(got)
 		var want []int64
 		for id, p := range rules {
@@ -488,7 +522,7 @@ func FuzzMatch(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, event []byte) {
-		got := m.Match(nil, event)
+		got := m.Match(nil, event, distinct(event))
 		if !json.Valid(event) {
 			return
 		}

@@ -11,7 +11,9 @@ type scratch struct {
 	index   *index
 	version uint32
 	event   []byte
-	dst     []int64
+	// distinct: no path is written twice in event.
+	distinct bool
+	dst      []int64
 
 	leaves  []scannedLeaf
 	heads   []int32  // by path: the latest leaf plus one
@@ -81,8 +83,8 @@ const (
 	onceCell
 )
 
-func (s *scratch) reset(x *index, event []byte, dst []int64) {
-	s.index, s.event, s.dst = x, event, dst
+func (s *scratch) reset(x *index, event []byte, distinct bool, dst []int64) {
+	s.index, s.event, s.distinct, s.dst = x, event, distinct, dst
 	s.version = x.version.Load()
 	// Loaded second: every path that a branch up to version needs is counted.
 	if n := int(x.paths.count.Load()); n > len(s.heads) {

@@ -242,7 +242,7 @@ func (s *Service) SetAttributes(ctx context.Context, c account.AWSCaller, queueU
 		if v, ok := given[attrFIFO]; ok && (v == "true") != fifo {
 			return invalid(codeAttributeValue, "Invalid value for the parameter %s. Reason: Modifying queue type is not supported.", attrFIFO)
 		}
-		if err := s.checkRedrive(c, r.Name, fifo, given); err != nil {
+		if err := s.checkRedrive(ctx, c, r.Name, fifo, given); err != nil {
 			return err
 		}
 		if !setAttributes(doc.Attributes, given) {

@@ -71,10 +71,7 @@ func (c *committer) do(ctx context.Context, ops ...*store.QueueOp) error {
 	c.mu.Unlock()
 	c.signal()
 	<-w.done
-	if w.err != nil {
-		return w.err
-	}
-	return nil
+	return w.err
 }
 
 func (c *committer) signal() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"time"
 
@@ -41,6 +42,8 @@ type queue struct {
 	deadLetter  string // ARN, "" for none
 	maxReceives int
 	allow       redriveAllow // who may use it for dead letters
+
+	moving string // the task that moved its messages when it was loaded
 }
 
 // compile makes a queue of its resource.
@@ -62,6 +65,9 @@ func compile(r *store.Resource) (*queue, error) {
 			return nil, fmt.Errorf("read redrive policy of %s: %w", q.arn, err)
 		}
 		q.deadLetter, q.maxReceives = p.Target, p.Max
+	}
+	if m := doc.running(); m != nil {
+		q.moving = m.ID
 	}
 	q.allow, _ = parseRedriveAllow(a[attrRedriveAllow])
 	return q, nil
@@ -164,9 +170,11 @@ func (s *Service) load(ctx context.Context, since int64) error {
 		next = old.clone()
 	}
 	// Deletions first: a name may have passed from one queue to another.
+	var gone []int64
 	for _, r := range changed {
 		if r.Kind == store.KindQueue && r.Status == event.Deleted {
 			next.remove(r.Number)
+			gone = append(gone, r.Number)
 		}
 	}
 	for _, r := range changed {
@@ -184,7 +192,22 @@ func (s *Service) load(ctx context.Context, since int64) error {
 	}
 	next.version = max(version, since)
 	s.dir.Store(next)
+	// Those who wait for messages learn that none will come.
+	for _, number := range gone {
+		s.bells.ring(number, math.MaxInt)
+	}
+	s.moves.ring()
 	return nil
+}
+
+// latest is the directory with all that other processes changed.
+func (s *Service) latest(ctx context.Context) (*directory, error) {
+	if s.every > 0 {
+		if err := s.reload(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.dir.Load(), nil
 }
 
 // Deposit prepares what a delivery leaves in the queue with this ARN: it is
@@ -210,7 +233,7 @@ func (s *Service) Deposit(scope event.Scope, arn string, groupID, dedupID string
 	if groupID == "" {
 		return event.Deposit{}, fmt.Errorf("%w: %s", ErrNoGroup, q.key.Name)
 	}
-	d.GroupID, d.DedupID = groupID, dedupID
+	d.GroupID, d.DedupID, d.DedupScope = groupID, dedupID, q.dedupScope(groupID)
 	if q.contentDedup {
 		d.DedupID = contentID(body)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"math"
 	"regexp"
 	"strings"
 	"sync"
@@ -48,7 +47,7 @@ func (s *Service) Create(ctx context.Context, c account.AWSCaller, name string, 
 		if !isCode(err, codeNoQueue) {
 			return "", err
 		}
-		if err := s.checkRedrive(c, name, fifo, attributes); err != nil {
+		if err := s.checkRedrive(ctx, c, name, fifo, attributes); err != nil {
 			return "", err
 		}
 		err = s.create(ctx, c, name, attributes, tags)
@@ -108,10 +107,7 @@ func (s *Service) Delete(ctx context.Context, c account.AWSCaller, queueURL stri
 	if err != nil {
 		return err
 	}
-	s.moves.cancel(gone)
 	s.purges.forget(gone)
-	// Those who wait for messages learn that none will come.
-	s.bells.ring(gone, math.MaxInt)
 	return nil
 }
 
@@ -164,10 +160,8 @@ func (s *Service) URL(ctx context.Context, c account.AWSCaller, name, owner stri
 	if owner != "" && owner != c.AccountID {
 		return "", noQueue()
 	}
-	if s.dir.Load().byKey[key(c, name)] == nil {
-		if _, _, err := s.read(ctx, key(c, name)); err != nil {
-			return "", err
-		}
+	if _, err := s.find(ctx, key(c, name)); err != nil {
+		return "", err
 	}
 	return s.queueURL(c.AccountID, name), nil
 }
@@ -200,7 +194,7 @@ func (p *purges) forget(queue int64) {
 	delete(p.at, queue)
 }
 
-// Purge removes all messages of a queue.
+// Purge removes all messages that are in a queue. If it fails some may be left.
 func (s *Service) Purge(ctx context.Context, c account.AWSCaller, queueURL string) error {
 	q, err := s.queueAt(ctx, c, queueURL)
 	if err != nil {
@@ -209,11 +203,7 @@ func (s *Service) Purge(ctx context.Context, c account.AWSCaller, queueURL strin
 	if !s.purges.begin(q.number, s.now()) {
 		return invalid(codePurging, "Only one PurgeQueue operation on %s is allowed every 60 seconds.", q.key.Name)
 	}
-	op := &store.QueueOp{Queue: q.number, Purge: true}
-	err = s.committer.do(ctx, op)
-	if err == nil {
-		err = refused("purge a queue", op.Err)
-	}
+	err = s.drop(ctx, q, &store.QueueDrop{Max: dropBatch})
 	if err != nil {
 		s.purges.forget(q.number)
 	}

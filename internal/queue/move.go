@@ -60,33 +60,22 @@ type MoveTask struct {
 	Started             time.Time
 }
 
-// moves are the tasks that run in this process, by the queue they empty.
+// moves are the tasks that this process runs, by their id.
 type moves struct {
+	changed chan struct{} // holds one ring: queues were loaded
+
 	mu      sync.Mutex
-	running map[int64]*runningMove
-	stopped bool
-	done    sync.WaitGroup
+	running map[string]context.CancelFunc
 }
 
-type runningMove struct {
-	id     string
-	cancel context.CancelFunc
+func newMoves() moves {
+	return moves{changed: make(chan struct{}, 1), running: map[string]context.CancelFunc{}}
 }
 
-// stop keeps new tasks from running and returns when the others, whose context
-// has ended, do not any more.
-func (m *moves) stop() {
-	m.mu.Lock()
-	m.stopped = true
-	m.mu.Unlock()
-	m.done.Wait()
-}
-
-func (m *moves) cancel(queue int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r := m.running[queue]; r != nil {
-		r.cancel()
+func (m *moves) ring() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -113,26 +102,26 @@ func parseTaskHandle(text string) (taskHandle, error) {
 	return h, nil
 }
 
-// queueByARN finds the caller's queue with an ARN.
-func (s *Service) queueByARN(c account.AWSCaller, param, text string) (*queue, error) {
+// queueByARN finds the caller's queue that a parameter names.
+func (s *Service) queueByARN(ctx context.Context, c account.AWSCaller, param, text string) (*queue, error) {
 	if text == "" {
 		return nil, missing(param)
 	}
 	if !strings.HasPrefix(text, "arn:aws:sqs:") {
 		return nil, badParameter(param, text, "It is not the ARN of a queue.")
 	}
-	q := s.dir.Load().byARN[text]
-	if q == nil || q.key.Scope != c.Scope {
-		return nil, fault.New(fault.NotFound, codeResourceNotFound, "The resource that you specified for the %s parameter doesn't exist.", param)
+	q, err := s.findARN(ctx, c.Scope, text)
+	if isCode(err, codeNoQueue) {
+		err = fault.New(fault.NotFound, codeResourceNotFound, "The resource that you specified for the %s parameter doesn't exist.", param)
 	}
-	return q, nil
+	return q, err
 }
 
 // StartMove begins to move a dead-letter queue's messages to the queue with
 // ARN destination, or each to where it came from if that is "". Rate bounds the
 // messages a second; nil does not. It returns the task's handle.
 func (s *Service) StartMove(ctx context.Context, c account.AWSCaller, source, destination string, rate *int) (string, error) {
-	q, err := s.queueByARN(c, "SourceArn", source)
+	q, err := s.queueByARN(ctx, c, "SourceArn", source)
 	if err != nil {
 		return "", err
 	}
@@ -143,7 +132,7 @@ func (s *Service) StartMove(ctx context.Context, c account.AWSCaller, source, de
 		}
 	}
 	if destination != "" {
-		to, err := s.queueByARN(c, "DestinationArn", destination)
+		to, err := s.queueByARN(ctx, c, "DestinationArn", destination)
 		if err != nil {
 			return "", err
 		}
@@ -154,7 +143,11 @@ func (s *Service) StartMove(ctx context.Context, c account.AWSCaller, source, de
 			return "", badParameter("DestinationArn", destination, "Source and destination queue must be of the same type.")
 		}
 	}
-	if !s.dir.Load().isDeadLetter(q.arn) {
+	d, err := s.latest(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !d.isDeadLetter(q.arn) {
 		return "", badParameter("SourceArn", source, "Source queue must be configured as a Dead Letter Queue.")
 	}
 	depth, err := s.store.QueueDepth(ctx, q.number, s.now())
@@ -162,8 +155,9 @@ func (s *Service) StartMove(ctx context.Context, c account.AWSCaller, source, de
 		return "", failed("count messages", err)
 	}
 	m.ToMove = int64(depth.Visible)
-	err = s.change(ctx, q.key, true, func(_ *store.Resource, doc *document) error {
-		if slices.ContainsFunc(doc.Moves, func(m *move) bool { return m.Status == moveRunning }) {
+	// Not quiet, so that whichever process runs the tasks hears of it.
+	err = s.change(ctx, q.key, false, func(_ *store.Resource, doc *document) error {
+		if doc.running() != nil {
 			return invalid(codeUnsupported, "There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
 		}
 		doc.Moves = slices.Insert(doc.Moves, 0, m)
@@ -175,7 +169,6 @@ func (s *Service) StartMove(ctx context.Context, c account.AWSCaller, source, de
 	if err != nil {
 		return "", err
 	}
-	s.runMove(q, *m) //nolint:contextcheck // the task outlives the request
 	return taskHandle{m.ID, q.arn}.String(), nil
 }
 
@@ -191,7 +184,7 @@ func (d *directory) isDeadLetter(arn string) bool {
 
 // Moves lists a queue's latest tasks, newest first; limit 0 is 1.
 func (s *Service) Moves(ctx context.Context, c account.AWSCaller, source string, limit int) ([]MoveTask, error) {
-	q, err := s.queueByARN(c, "SourceArn", source)
+	q, err := s.queueByARN(ctx, c, "SourceArn", source)
 	if err != nil {
 		return nil, err
 	}
@@ -223,12 +216,15 @@ func (s *Service) CancelMove(ctx context.Context, c account.AWSCaller, text stri
 	if err != nil {
 		return 0, err
 	}
-	q := s.dir.Load().byARN[h.Source]
-	if q == nil || q.key.Scope != c.Scope {
+	q, err := s.findARN(ctx, c.Scope, h.Source)
+	if isCode(err, codeNoQueue) {
 		return 0, noTask()
 	}
+	if err != nil {
+		return 0, err
+	}
 	var moved int64
-	err = s.change(ctx, q.key, true, func(_ *store.Resource, doc *document) error {
+	err = s.change(ctx, q.key, false, func(_ *store.Resource, doc *document) error {
 		m := doc.move(h.ID)
 		if m == nil {
 			return noTask()
@@ -240,15 +236,20 @@ func (s *Service) CancelMove(ctx context.Context, c account.AWSCaller, text stri
 		moved = m.Moved
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	s.moves.cancel(q.number)
-	return moved, nil
+	return moved, err
 }
 
 func noTask() error {
 	return fault.New(fault.NotFound, codeResourceNotFound, "Task does not exist.")
+}
+
+// running is the task that runs, nil if none does.
+func (d *document) running() *move {
+	i := slices.IndexFunc(d.Moves, func(m *move) bool { return m.Status == moveRunning })
+	if i < 0 {
+		return nil
+	}
+	return d.Moves[i]
 }
 
 func (d *document) move(id string) *move {
@@ -259,48 +260,74 @@ func (d *document) move(id string) *move {
 	return d.Moves[i]
 }
 
-// resumeMoves goes on with the tasks that an earlier life left running.
-func (s *Service) resumeMoves() {
-	for _, q := range s.dir.Load().byNumber {
-		_, doc, err := s.read(s.life, q.key)
-		if err != nil {
-			s.log.Error("a queue's move tasks cannot be read and do not go on", "queue", q.arn, "error", err)
-			continue
-		}
-		for _, m := range doc.Moves {
-			if m.Status == moveRunning {
-				s.runMove(q, *m)
-			}
+// RunMoves carries out the tasks that move messages until ctx or the service
+// ends, those that another process began or left unfinished too. It is to run
+// once in an installation. Should it run twice for a moment, each message is
+// still moved once, and only the counts are off.
+func (s *Service) RunMoves(ctx context.Context) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for {
+		s.adjustMoves(ctx, &tasks)
+		select {
+		case <-s.moves.changed:
+		case <-s.life.Done():
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-// runMove runs a task until it is done or cancelled, or the service stops.
-func (s *Service) runMove(q *queue, m move) {
-	ctx, cancel := context.WithCancel(s.life)
+// adjustMoves begins the tasks that are to run, and ends those that are not.
+func (s *Service) adjustMoves(ctx context.Context, tasks *sync.WaitGroup) {
+	wanted := map[string]bool{}
 	s.moves.mu.Lock()
-	if s.moves.stopped {
-		s.moves.mu.Unlock()
-		cancel()
-		return // the next life goes on with it
-	}
-	if s.moves.running == nil {
-		s.moves.running = map[int64]*runningMove{}
-	}
-	mine := &runningMove{id: m.ID, cancel: cancel}
-	s.moves.running[q.number] = mine
-	s.moves.done.Add(1)
-	s.moves.mu.Unlock()
-	go func() {
-		defer s.moves.done.Done()
-		defer cancel()
-		s.moveAll(ctx, q, &m)
-		s.moves.mu.Lock()
-		defer s.moves.mu.Unlock()
-		if s.moves.running[q.number] == mine {
-			delete(s.moves.running, q.number)
+	defer s.moves.mu.Unlock()
+	for _, q := range s.dir.Load().byNumber {
+		id := q.moving
+		if id == "" {
+			continue
 		}
-	}()
+		wanted[id] = true
+		if s.moves.running[id] != nil {
+			continue
+		}
+		task, cancel := context.WithCancel(ctx)
+		s.moves.running[id] = cancel
+		tasks.Go(func() {
+			defer cancel()
+			s.runMove(task, q, id)
+			s.moves.mu.Lock()
+			defer s.moves.mu.Unlock()
+			delete(s.moves.running, id)
+		})
+	}
+	for id, cancel := range s.moves.running {
+		if !wanted[id] {
+			cancel()
+		}
+	}
+}
+
+// runMove runs a task as it was left, if it still is to run.
+func (s *Service) runMove(ctx context.Context, q *queue, id string) {
+	for ctx.Err() == nil {
+		_, doc, err := s.read(ctx, q.key)
+		if err == nil {
+			if m := doc.move(id); m != nil && m.Status == moveRunning {
+				s.moveAll(ctx, q, m)
+			}
+			return
+		}
+		if isCode(err, codeNoQueue) {
+			return
+		}
+		s.log.Warn("a move of messages waits for the store", "queue", q.arn, "error", err)
+		pauseFor(ctx, moveRetry)
+	}
 }
 
 func (s *Service) moveAll(ctx context.Context, q *queue, m *move) {
@@ -311,7 +338,7 @@ func (s *Service) moveAll(ctx context.Context, q *queue, m *move) {
 	}
 	saved := s.now()
 	for ctx.Err() == nil {
-		left, err := s.moveChunk(ctx, q, m, chunk)
+		more, err := s.moveChunk(ctx, q, m, chunk)
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, ErrNoQueue):
@@ -320,7 +347,7 @@ func (s *Service) moveAll(ctx context.Context, q *queue, m *move) {
 			s.log.Warn("a move of messages waits for the store", "queue", q.arn, "error", err)
 			pauseFor(ctx, moveRetry)
 			continue
-		case left == 0:
+		case !more:
 			m.Status = moveCompleted
 		}
 		if m.Status != moveRunning || s.now().Sub(saved) >= saveEvery {
@@ -339,36 +366,38 @@ func (s *Service) moveAll(ctx context.Context, q *queue, m *move) {
 	_, _ = s.saveMove(context.WithoutCancel(ctx), q, m) // it has logged what failed
 }
 
-// moveChunk moves some messages and returns how many are left.
-func (s *Service) moveChunk(ctx context.Context, q *queue, m *move, most int) (int, error) {
+// moveChunk moves some messages and tells whether there are more.
+func (s *Service) moveChunk(ctx context.Context, q *queue, m *move, most int) (bool, error) {
 	op := &store.QueueMove{Max: most}
 	if m.Destination != "" {
-		to := s.dir.Load().byARN[m.Destination]
-		if to == nil {
-			return 0, ErrNoQueue
+		to, err := s.findARN(ctx, q.key.Scope, m.Destination)
+		if isCode(err, codeNoQueue) {
+			return false, ErrNoQueue
+		}
+		if err != nil {
+			return false, err
 		}
 		op.To = to.number
 	}
 	o := &store.QueueOp{Queue: q.number, Move: op}
 	if err := s.committer.do(ctx, o); err != nil {
-		return 0, err
+		return false, err
 	}
 	if o.Err != nil {
 		if errors.Is(o.Err, store.ErrNotFound) {
-			return 0, ErrNoQueue
+			return false, ErrNoQueue
 		}
-		return 0, o.Err
+		return false, o.Err
 	}
 	m.Moved += int64(op.Moved)
 	switch {
 	case op.Moved == 0:
-		return 0, nil
 	case op.To != 0:
 		s.bells.ring(op.To, op.Moved)
 	default:
 		s.bells.ringAll()
 	}
-	return op.Left, nil
+	return op.More, nil
 }
 
 func pauseFor(ctx context.Context, d time.Duration) {
@@ -386,7 +415,8 @@ func pauseFor(ctx context.Context, d time.Duration) {
 // saveMove keeps a task's progress, and tells whether the task has ended. A
 // cancellation that came first stands.
 func (s *Service) saveMove(ctx context.Context, q *queue, m *move) (bool, error) {
-	err := s.change(ctx, q.key, true, func(r *store.Resource, doc *document) error {
+	quiet := m.Status == moveRunning
+	err := s.change(ctx, q.key, quiet, func(r *store.Resource, doc *document) error {
 		kept := doc.move(m.ID)
 		if r.Number != q.number || kept == nil {
 			m.Status = moveCancelled // the queue was deleted

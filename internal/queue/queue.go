@@ -11,7 +11,11 @@
 //
 // Receivers that find nothing wait. They are woken by sends, by what deliveries
 // leave here (Arrived), by dead letters and moves, and by the moment the next
-// hidden message becomes visible.
+// hidden message becomes visible. Where other processes share the store, queues
+// that somebody waits at are looked into several times a second as well.
+//
+// Each process knows the queues as of its last Load. What it does not know it
+// looks for in the store before it says that there is no such queue.
 //
 // When the store fails, every verb answers 503 until it works again; tasks that
 // move messages stay as they are and go on. Every verb returns a *fault.Error
@@ -32,6 +36,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
 	"github.com/waybill-dev/waybill/internal/store"
 )
@@ -49,8 +54,12 @@ type Options struct {
 	// http://127.0.0.1:4242. Where it is nil or returns "" URLs are paths, for
 	// the surface to complete by where the client reached it.
 	URL func() string
-	Now func() time.Time // nil is time.Now
-	Log *slog.Logger     // nil is slog.DiscardHandler
+	// Now is the store's; nil is time.Now.
+	Now func() time.Time
+	// Poll is how often queues that somebody waits at are looked into for what
+	// other processes did; 0 where the store has no others.
+	Poll time.Duration
+	Log  *slog.Logger // nil is slog.DiscardHandler
 }
 
 // Service owns all queues of an installation. It is safe for concurrent use
@@ -59,6 +68,7 @@ type Service struct {
 	store Store
 	url   func() string
 	now   func() time.Time
+	every time.Duration // Options.Poll
 	log   *slog.Logger
 
 	committer committer
@@ -68,6 +78,7 @@ type Service struct {
 
 	dir     atomic.Pointer[directory]
 	loading sync.Mutex
+	misses  chan struct{} // holds those who look for a queue in the store
 
 	// life ends with Stop, and with it everything that waits or runs.
 	life    context.Context
@@ -75,9 +86,13 @@ type Service struct {
 	running sync.WaitGroup
 }
 
+// maxMisses is how many look for a queue in the store at a time: those who ask
+// for what there is not leave the store's connections to others.
+const maxMisses = 4
+
 // New returns a Service that is not started.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, url: o.URL, now: o.Now, log: o.Log}
+	s := &Service{store: o.Store, url: o.URL, now: o.Now, every: o.Poll, log: o.Log, moves: newMoves()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -90,18 +105,19 @@ func New(o Options) *Service {
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.committer.init(s)
 	s.dir.Store(newDirectory())
+	s.misses = make(chan struct{}, maxMisses)
 	return s
 }
 
-// Start loads the queues, begins to commit and goes on with the moves that an
-// earlier life left unfinished.
+// Start loads the queues and begins to commit.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.Load(ctx, 0); err != nil {
 		return fmt.Errorf("start queues: %w", err)
 	}
 	s.running.Go(s.committer.run)
-	s.running.Go(s.sweep)
-	s.resumeMoves() //nolint:contextcheck // what it begins ends with Stop, not with the start
+	if s.every > 0 {
+		s.running.Go(s.poll)
+	}
 	return nil
 }
 
@@ -109,33 +125,41 @@ func (s *Service) Start(ctx context.Context) error {
 // nothing runs any more. What is asked for later is answered with 503.
 func (s *Service) Stop() {
 	s.endLife()
-	s.moves.stop()
 	s.committer.stop()
 	s.running.Wait()
 }
 
-// sweepEvery is how often queues that nobody receives from are rid of messages
-// past their retention.
-const sweepEvery = 5 * time.Minute
+// dropBatch is how many messages one transaction drops from a queue: little
+// enough that the engine's commits do not wait for it.
+const dropBatch = 500
 
-func (s *Service) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.life.Done():
-			return
-		case <-tick.C:
-		}
-		now := s.now()
-		for _, q := range s.dir.Load().byNumber {
-			drop := &store.QueueOp{Queue: q.number, Receive: &store.QueueReceive{HideUntil: now, Expired: now.Add(-q.retention), FIFO: q.fifo}}
-			if err := s.committer.do(s.life, drop); err != nil {
-				s.log.Warn("messages past their retention could not be dropped", "queue", q.arn, "error", err)
-				break
-			}
+// DropExpired removes messages past their retention from queues that nobody
+// receives from; a receive drops what it comes across. It is to be called now
+// and then, by one process.
+//
+// A message that was received and came back is taken for as old as its return:
+// in a queue that is never looked into again it stays that much longer.
+func (s *Service) DropExpired(ctx context.Context) error {
+	for _, q := range s.dir.Load().byNumber {
+		if err := s.drop(ctx, q, &store.QueueDrop{Before: s.now().Add(-q.retention), Max: dropBatch}); err != nil && !isCode(err, codeNoQueue) {
+			return err
 		}
 	}
+	return nil
+}
+
+// drop carries out a drop by and by.
+func (s *Service) drop(ctx context.Context, q *queue, d *store.QueueDrop) error {
+	for d.More = true; d.More; {
+		op := &store.QueueOp{Queue: q.number, Drop: d}
+		if err := s.committer.do(ctx, op); err != nil {
+			return err
+		}
+		if err := refused("drop messages", op.Err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SQS's codes for what goes wrong.
@@ -307,19 +331,43 @@ func nameIn(c account.AWSCaller, queueURL string) (string, error) {
 
 // queueAt finds the caller's queue that a URL means, for the verbs on messages.
 func (s *Service) queueAt(ctx context.Context, c account.AWSCaller, queueURL string) (*queue, error) {
-	name, err := nameIn(c, queueURL)
+	k, err := resourceAt(c, queueURL)
 	if err != nil {
 		return nil, err
 	}
-	if q := s.dir.Load().byKey[key(c, name)]; q != nil {
+	return s.find(ctx, k)
+}
+
+// find finds a queue by its place: as it was loaded, or else in the store, as
+// another process may just have created it.
+func (s *Service) find(ctx context.Context, k store.ResourceKey) (*queue, error) {
+	if q := s.dir.Load().byKey[k]; q != nil {
 		return q, nil
 	}
-	// Another process may just have created it.
-	r, _, err := s.read(ctx, key(c, name))
+	select {
+	case s.misses <- struct{}{}:
+		defer func() { <-s.misses }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r, _, err := s.read(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	return compile(r)
+}
+
+// findARN finds a queue of an account by its ARN.
+func (s *Service) findARN(ctx context.Context, scope event.Scope, text string) (*queue, error) {
+	p := strings.Split(text, ":")
+	if len(p) != 6 {
+		return nil, noQueue()
+	}
+	q, err := s.find(ctx, store.ResourceKey{Scope: scope, Region: p[3], Kind: store.KindQueue, Name: p[5]})
+	if err == nil && q.arn != text {
+		err = noQueue()
+	}
+	return q, err
 }
 
 // resourceAt is the place of the caller's queue that a URL means, for the verbs

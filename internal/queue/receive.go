@@ -175,7 +175,7 @@ func (s *Service) giveBack(ctx context.Context, q *queue, messages []*store.Queu
 
 func (s *Service) received(q *queue, m *store.QueueMessage, p Receive) Received {
 	out := Received{
-		MessageID: formatMessageID(m.MessageID), Handle: handle{q.number, m.ID, m.Receipt}.String(),
+		MessageID: m.MessageID.String(), Handle: handle{q.number, m.ID, m.Receipt}.String(),
 		Body: string(m.Body), BodyMD5: bodyMD5(m.Body), System: map[string]string{},
 	}
 	trace := ""

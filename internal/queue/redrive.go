@@ -70,7 +70,7 @@ func parseRedriveAllow(text string) (redriveAllow, bool) {
 
 // checkRedrive checks the policies among attributes that are to be set on the
 // caller's queue.
-func (s *Service) checkRedrive(c account.AWSCaller, name string, fifo bool, given map[string]string) error {
+func (s *Service) checkRedrive(ctx context.Context, c account.AWSCaller, name string, fifo bool, given map[string]string) error {
 	if text := given[attrRedriveAllow]; text != "" {
 		if _, ok := parseRedriveAllow(text); !ok {
 			return badParameter(attrRedriveAllow, text, "Amazon SQS can't create the redrive allow policy, as it's in an unsupported format.")
@@ -85,8 +85,11 @@ func (s *Service) checkRedrive(c account.AWSCaller, name string, fifo bool, give
 		reason := err.Error()
 		return badParameter(attrRedrive, text, "%s.", strings.ToUpper(reason[:1])+reason[1:])
 	}
-	target := s.dir.Load().byARN[p.Target]
-	if target == nil || target.key.Scope != c.Scope || target.key.Region != c.Region {
+	target, err := s.findARN(ctx, c.Scope, p.Target)
+	if err != nil && !isCode(err, codeNoQueue) {
+		return err
+	}
+	if err != nil || target.key.Region != c.Region {
 		return badParameter(attrRedrive, text, "Dead letter target does not exist.")
 	}
 	if target.fifo != fifo {
@@ -120,8 +123,12 @@ func (s *Service) DeadLetterSources(ctx context.Context, c account.AWSCaller, qu
 	if err != nil {
 		return nil, "", err
 	}
+	d, err := s.latest(ctx)
+	if err != nil {
+		return nil, "", err
+	}
 	var names []string
-	for _, source := range s.dir.Load().byNumber {
+	for _, source := range d.byNumber {
 		if source.deadLetter == q.arn && source.key.Scope == c.Scope && source.key.Name > after {
 			names = append(names, source.key.Name)
 		}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -135,7 +134,7 @@ func (s *Service) sendOp(q *queue, e Entry) (*store.QueueOp, error) {
 	}
 	now := s.stamp()
 	m := &store.QueueMessage{
-		MessageID: newMessageID(), Body: body, Attributes: attrs, GroupID: e.GroupID, DedupID: e.DedupID,
+		MessageID: event.NewUUID(), Body: body, Attributes: attrs, GroupID: e.GroupID, DedupID: e.DedupID,
 		Sent: now, VisibleAt: now.Add(delay),
 	}
 	return &store.QueueOp{Queue: q.number, Send: &store.QueueSend{Message: m, FIFO: q.fifo, DedupScope: q.dedupScope(e.GroupID)}}, nil
@@ -184,7 +183,7 @@ func refused(doing string, err error) error {
 
 func sent(q *queue, e Entry, send *store.QueueSend) Sent {
 	out := Sent{
-		ID: e.ID, MessageID: formatMessageID(send.Message.MessageID), BodyMD5: bodyMD5([]byte(e.Body)),
+		ID: e.ID, MessageID: send.Message.MessageID.String(), BodyMD5: bodyMD5([]byte(e.Body)),
 		AttributesMD5: attributesMD5(e.Attributes), SystemAttributesMD5: attributesMD5(e.SystemAttributes),
 	}
 	if q.fifo {
@@ -196,15 +195,3 @@ func sent(q *queue, e Entry, send *store.QueueSend) Sent {
 // formatSequence writes a sequence number with SQS's 20 digits, so that texts
 // are in the order of numbers.
 func formatSequence(n int64) string { return fmt.Sprintf("%020d", n) }
-
-// newMessageID makes a random UUID.
-func newMessageID() (id [16]byte) {
-	_, _ = rand.Read(id[:]) // never fails
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
-
-func formatMessageID(id [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
-}

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // bells wake receivers that wait for messages. One message wakes one receiver:
@@ -67,15 +69,42 @@ func (b *bells) ring(queue int64, n int) {
 	}
 }
 
+// waitedAt are the queues that somebody waits at.
+func (b *bells) waitedAt() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.waiting))
+}
+
 // ringAll wakes one receiver of every queue.
 func (b *bells) ringAll() {
-	b.mu.Lock()
-	queues := make([]int64, 0, len(b.waiting))
-	for queue := range b.waiting {
-		queues = append(queues, queue)
-	}
-	b.mu.Unlock()
-	for _, queue := range queues {
+	for _, queue := range b.waitedAt() {
 		b.ring(queue, 1)
+	}
+}
+
+// poll wakes receivers for what other processes did: a message that was sent or
+// came back, a group that was opened. One query is for all queues.
+func (s *Service) poll() {
+	for pause := s.every; ; {
+		pauseFor(s.life, pause)
+		if s.life.Err() != nil {
+			return
+		}
+		queues := s.bells.waitedAt()
+		if len(queues) == 0 {
+			continue
+		}
+		began := time.Now()
+		ready, err := s.store.ReadyQueues(s.life, queues, s.now())
+		if err != nil {
+			s.log.Debug("queues that receivers wait at could not be looked into", "error", err)
+		}
+		for _, queue := range ready {
+			s.bells.ring(queue, 1)
+		}
+		// A deep queue whose groups are all closed takes a while to look
+		// into. That must not become all the store does.
+		pause = max(s.every, 10*time.Since(began))
 	}
 }

@@ -205,15 +205,37 @@ func (s *Scanner) next(closing byte, msg string) (more bool, err error) {
 // Raw consumes the next value, whatever it is, and returns its bytes without
 // the space around it.
 func (s *Scanner) Raw() ([]byte, error) {
+	raw, _, err := s.raw(nil)
+	return raw, err
+}
+
+// Form is what there is to know about how a value is written.
+type Form struct {
+	// Compact: there is no white space outside its strings.
+	Compact bool
+	// Distinct: no object in it has a key twice, and no key has a dot or an
+	// escape. So keys joined by dots lead to two members only where these are in
+	// an array. It may be false where that holds, if it would take long to tell.
+	Distinct bool
+}
+
+// RawForm is Raw that also tells the form of the value.
+func (s *Scanner) RawForm() ([]byte, Form, error) {
+	var keys keySet
+	raw, spaces, err := s.raw(&keys)
+	return raw, Form{Compact: spaces == 0, Distinct: !keys.unsure}, err
+}
+
+func (s *Scanner) raw(keys *keySet) (raw []byte, spaces int, err error) {
 	s.space()
-	end, msg := skipValue(s.data, s.off, s.depth)
+	end, spaces, msg := skipValue(s.data, s.off, s.depth, keys)
 	if msg != "" {
-		return nil, s.fail(end, msg)
+		return nil, 0, s.fail(end, msg)
 	}
-	raw := s.data[s.off:end:end]
+	raw = s.data[s.off:end:end]
 	s.off = end
 	s.first = false
-	return raw, nil
+	return raw, spaces, nil
 }
 
 // String consumes a string.
@@ -301,7 +323,7 @@ func (s *Scanner) Bool() (bool, error) {
 		return false, s.mismatch(Bool.String())
 	}
 	value := s.data[s.off] == 't'
-	end, msg := skipValue(s.data, s.off, s.depth)
+	end, _, msg := skipValue(s.data, s.off, s.depth, nil)
 	if msg != "" {
 		return false, s.fail(end, msg)
 	}

@@ -362,6 +362,77 @@ func TestAppendCompactInPlace(t *testing.T) {
 	}
 }
 
+// wide is an object with n keys.
+func wide(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%d":0`, i)
+	}
+	return "{" + strings.TrimPrefix(b.String(), ",") + "}"
+}
+
+func TestRawForm(t *testing.T) {
+	t.Parallel()
+	const long = "a key of more than twenty-four bytes"
+	for data, want := range map[string]rawjson.Form{
+		`{"a":1}`: {Compact: true, Distinct: true},
+		`{"":1,"a":1,"aa":1,"aaaaaaaaa":1,"aaaaaaaa":1}`: {Compact: true, Distinct: true},
+		` {"a":" "} `:                          {Compact: true, Distinct: true},
+		`{"a" :1}`:                             {Distinct: true},
+		`{"a": 1}`:                             {Distinct: true},
+		`[1,[ ]]`:                              {Distinct: true},
+		"[1,\n2]":                              {Distinct: true},
+		`{"a":1, "b":2}`:                       {Distinct: true},
+		`{"a":{"a":[{"a":1},{"a":2}]}}`:        {Compact: true, Distinct: true},
+		`{"a":{"b":1},"b":{"a":1}}`:            {Compact: true, Distinct: true},
+		`{"a":1,"a":1}`:                        {Compact: true},
+		`{"a":1,"b":{"a":1,"c":{}},"a":1}`:     {Compact: true},
+		`[{"x":[{"a":1,"b":2,"a":3}]}]`:        {Compact: true},
+		`{"a.b":1}`:                            {Compact: true},
+		`{"\u0061":1,"a":1}`:                   {Compact: true},
+		`{"` + long + `":1,"` + long + `!":1}`: {Compact: true, Distinct: true},
+		`{"` + long + `":1,"x":1,"` + long + `":1}`:           {Compact: true},
+		`{"a key with a. dot not at its ends, but inside":1}`: {Compact: true},
+		`{"twenty letters.of key":1}`:                         {Compact: true},
+		paymentIntent:                                         {Compact: true, Distinct: true},
+		wide(64):                                              {Compact: true, Distinct: true},
+		wide(65):                                              {Compact: true}, // not looked into
+		"[" + wide(60) + "," + wide(60) + "]":                 {Compact: true, Distinct: true},
+		strings.Repeat(`{"a":`, 16) + "1" + strings.Repeat("}", 16):   {Compact: true, Distinct: true},
+		strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17):   {Compact: true},
+		strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200): {Compact: true},
+	} {
+		s := rawjson.New([]byte(data))
+		if _, got, err := s.RawForm(); err != nil || got != want {
+			t.Errorf("%.80s: got %+v, %v, want %+v", data, got, err, want)
+		}
+	}
+}
+
+// paths counts the members that keys joined by dots lead to, of v as walk makes
+// it. Members in arrays count once for all elements.
+func paths(v any, at string, into map[string]int) map[string]int {
+	switch v := v.(type) {
+	case []member:
+		for _, m := range v {
+			path := at + "." + m.Key
+			into[path]++
+			paths(m.Value, path, into)
+		}
+	case []any:
+		most := map[string]int{}
+		for _, element := range v {
+			for path, n := range paths(element, at, map[string]int{}) {
+				most[path] = max(most[path], n)
+			}
+		}
+		for path, n := range most {
+			into[path] += n
+		}
+	}
+	return into
+}
+
 // walk takes data apart with the pulling methods only, into what encoding/json
 // makes of it when it is told to use json.Number. An object becomes a list of
 // its members, so that their order and doubles count.
@@ -541,6 +612,35 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
+func FuzzRawForm(f *testing.F) {
+	seed(f)
+	for _, data := range []string{`{"a":{"b":1},"a.b":2}`, `{"a":[{"b":1},{"b":2}],"a.b":3}`, `{"0123456789abcdefg":1,"0123456789abcdefg":2}`} {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := rawjson.New(data)
+		raw, form, err := s.RawForm()
+		if err != nil {
+			return
+		}
+		if compact := rawjson.AppendCompact(nil, raw); form.Compact != bytes.Equal(compact, raw) {
+			t.Fatalf("%q: compact is %v", raw, form.Compact)
+		}
+		if !form.Distinct {
+			return
+		}
+		v, err := walk(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, n := range paths(v, "", map[string]int{}) {
+			if n > 1 {
+				t.Fatalf("%q: %s is there %d times", raw, path, n)
+			}
+		}
+	})
+}
+
 func FuzzCompact(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -564,6 +664,15 @@ func FuzzCompact(f *testing.F) {
 func BenchmarkRaw(b *testing.B) {
 	benchmark(b, func(data []byte) bool { _, err := scan(data); return err == nil })
 }
+
+func BenchmarkRawForm(b *testing.B) {
+	benchmark(b, func(data []byte) bool {
+		s := rawjson.New(data)
+		_, form, err := s.RawForm()
+		return err == nil && form.Distinct
+	})
+}
+
 func BenchmarkJSONValid(b *testing.B) { benchmark(b, json.Valid) }
 
 func BenchmarkAppendCompact(b *testing.B) {

@@ -40,8 +40,15 @@ func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\
 // skipSpace is small enough to be inlined, since what is sent is nearly always
 // compact and the next byte is no space.
 func skipSpace(data []byte, i int) int {
+	var n int
+	return skipSpaces(data, i, &n)
+}
+
+// skipSpaces is skipSpace that counts.
+func skipSpaces(data []byte, i int, n *int) int {
 	for i < len(data) && isSpace(data[i]) {
 		i++
+		*n++
 	}
 	return i
 }
@@ -50,44 +57,48 @@ func hasLiteral(data []byte, i int, literal string) bool {
 	return len(data)-i >= len(literal) && string(data[i:i+len(literal)]) == literal
 }
 
-// skipValue returns the end of the value that starts at i, or where and what
-// is wrong with it. depth is how many containers are open around it.
+// skipValue returns the end of the value that starts at i and how much white
+// space is in it, or where and what is wrong with it. depth is how many
+// containers are open around it.
 //
 // It is one loop over the levels instead of a recursion; which levels are
-// objects is kept as one bit each.
-func skipValue(data []byte, i, depth int) (end int, msg string) {
+// objects is kept as one bit each. keys, unless nil, gets to know every key.
+func skipValue(data []byte, i, depth int, keys *keySet) (end, spaces int, msg string) {
 	var objects [MaxDepth/64 + 1]uint64
 	base := depth
 value:
-	i = skipSpace(data, i)
+	i = skipSpaces(data, i, &spaces)
 	if i >= len(data) {
-		return i, msgEnd
+		return i, spaces, msgEnd
 	}
 	switch data[i] {
 	case '"':
 		if i, _, msg = scanString(data, i+1); msg != "" {
-			return i, msg
+			return i, spaces, msg
 		}
 		i++
 	case '{':
 		if depth == MaxDepth {
-			return i, msgDeep
+			return i, spaces, msgDeep
 		}
 		depth++
 		objects[depth>>6] |= 1 << (depth & 63)
-		if i = skipSpace(data, i+1); i < len(data) && data[i] == '}' {
+		if i = skipSpaces(data, i+1, &spaces); i < len(data) && data[i] == '}' {
 			i++
 			depth--
 			break
 		}
+		if keys != nil {
+			keys.begin()
+		}
 		goto key
 	case '[':
 		if depth == MaxDepth {
-			return i, msgDeep
+			return i, spaces, msgDeep
 		}
 		depth++
 		objects[depth>>6] &^= 1 << (depth & 63)
-		if i = skipSpace(data, i+1); i < len(data) && data[i] == ']' {
+		if i = skipSpaces(data, i+1, &spaces); i < len(data) && data[i] == ']' {
 			i++
 			depth--
 			break
@@ -95,30 +106,33 @@ value:
 		goto value
 	case 't':
 		if !hasLiteral(data, i, "true") {
-			return badLiteral(data, i, "true")
+			i, msg = badLiteral(data, i, "true")
+			return i, spaces, msg
 		}
 		i += len("true")
 	case 'f':
 		if !hasLiteral(data, i, "false") {
-			return badLiteral(data, i, "false")
+			i, msg = badLiteral(data, i, "false")
+			return i, spaces, msg
 		}
 		i += len("false")
 	case 'n':
 		if !hasLiteral(data, i, "null") {
-			return badLiteral(data, i, "null")
+			i, msg = badLiteral(data, i, "null")
+			return i, spaces, msg
 		}
 		i += len("null")
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		if i, msg = scanNumber(data, i); msg != "" {
-			return i, msg
+			return i, spaces, msg
 		}
 	default:
-		return i, msgValueAt(data, i)
+		return i, spaces, msgValueAt(data, i)
 	}
 
 	for depth > base {
-		if i = skipSpace(data, i); i >= len(data) {
-			return i, msgEnd
+		if i = skipSpaces(data, i, &spaces); i >= len(data) {
+			return i, spaces, msgEnd
 		}
 		if objects[depth>>6]>>(depth&63)&1 == 0 {
 			switch data[i] {
@@ -127,32 +141,39 @@ value:
 				goto value
 			case ']':
 			default:
-				return i, msgAfterElement
+				return i, spaces, msgAfterElement
 			}
 		} else {
 			switch data[i] {
 			case ',':
-				i = skipSpace(data, i+1)
+				i = skipSpaces(data, i+1, &spaces)
 				goto key
 			case '}':
+				if keys != nil {
+					keys.end()
+				}
 			default:
-				return i, msgAfterMember
+				return i, spaces, msgAfterMember
 			}
 		}
 		i++
 		depth--
 	}
-	return i, ""
+	return i, spaces, ""
 
 key:
 	if i >= len(data) || data[i] != '"' {
-		return i, msgKey
+		return i, spaces, msgKey
 	}
-	if i, _, msg = scanString(data, i+1); msg != "" {
-		return i, msg
+	start, escaped := i+1, false
+	if i, escaped, msg = scanString(data, start); msg != "" {
+		return i, spaces, msg
 	}
-	if i = skipSpace(data, i+1); i >= len(data) || data[i] != ':' {
-		return i, msgColon
+	if keys != nil {
+		keys.add(data, start, i, escaped)
+	}
+	if i = skipSpaces(data, i+1, &spaces); i >= len(data) || data[i] != ':' {
+		return i, spaces, msgColon
 	}
 	i++
 	goto value

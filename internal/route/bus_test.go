@@ -24,7 +24,7 @@ func TestOnBus(t *testing.T) {
 	}, 1)
 	check := func(bus int64, ev string, want ...int64) {
 		t.Helper()
-		if got := ids(s.OnBus(nil, bus, []byte(ev))); !slices.Equal(got, want) {
+		if got := ids(s.OnBus(nil, bus, []byte(ev), true)); !slices.Equal(got, want) {
 			t.Errorf("bus %d, %s: %v, want %v", bus, ev, got, want)
 		}
 	}
@@ -32,6 +32,9 @@ func TestOnBus(t *testing.T) {
 	check(7, `{"a":"y"}`, 3, 300)
 	check(8, `{"a":"x"}`, 4)
 	check(9, `{"a":"x"}`)
+	if got := ids(s.OnBus(nil, 8, []byte(`{"a":"y","a":"x"}`), false)); !slices.Equal(got, []int64{4}) {
+		t.Errorf("a name twice: %v, want both values to count", got)
+	}
 	s = s.Apply([]event.Subscription{rule(1, 7, `{"a":["z"]}`), {ID: 300, Scope: scopeA, Status: event.Deleted}, rule(3, 8, "")}, 2)
 	check(7, `{"a":"x"}`)
 	check(7, `{"a":"z"}`, 1)

@@ -48,14 +48,14 @@ func (s *Snapshot) Version() int64 { return s.version }
 func (s *Snapshot) Subscription(id int64) *event.Subscription { return s.byID.get(id) }
 
 // OnBus appends the subscriptions that select an event on a bus by its
-// envelope, ordered by number.
-func (s *Snapshot) OnBus(dst []*event.Subscription, bus int64, envelope []byte) []*event.Subscription {
+// envelope, ordered by number. distinct is as pattern.Matcher.Match has it.
+func (s *Snapshot) OnBus(dst []*event.Subscription, bus int64, envelope []byte, distinct bool) []*event.Subscription {
 	m := s.buses[bus]
 	if m == nil {
 		return dst
 	}
 	var room [16]int64
-	ids := m.Match(room[:0], envelope)
+	ids := m.Match(room[:0], envelope, distinct)
 	slices.Sort(ids)
 	for _, id := range ids {
 		if sub := s.byID.get(id); sub != nil {

@@ -18,6 +18,9 @@ type Queues interface {
 	// NextVisible returns when the next message that is hidden now becomes
 	// visible; zero if there is none.
 	NextVisible(ctx context.Context, queue int64, now time.Time) (time.Time, error)
+	// ReadyQueues returns those of several queues that a receive would find a
+	// message in.
+	ReadyQueues(ctx context.Context, queues []int64, now time.Time) ([]int64, error)
 }
 
 // QueueOp is one operation. Exactly one of the pointers is set.
@@ -28,7 +31,7 @@ type QueueOp struct {
 	Delete     *QueueReceipt
 	Visibility *QueueReceipt // with VisibleAt
 	Move       *QueueMove
-	Purge      bool
+	Drop       *QueueDrop
 
 	// Set by ChangeQueues: ErrNotFound for a queue that does not exist (Queue
 	// itself, or Move.To), and for a receipt that is not, or no longer, of a
@@ -38,8 +41,8 @@ type QueueOp struct {
 
 // QueueMessage is one message.
 type QueueMessage struct {
-	ID         int64    // order of arrival in the store
-	MessageID  [16]byte // a UUID, kept when the message moves to another queue
+	ID         int64      // order of arrival in the store
+	MessageID  event.UUID // kept when the message moves to another queue
 	Body       []byte
 	Attributes []event.Attribute
 	GroupID    string
@@ -69,7 +72,6 @@ type QueueSend struct {
 // QueueReceive hands out visible messages, at most Max, and hides them until
 // HideUntil. Messages sent before Expired are dropped. With FIFO a group that
 // has a message in flight is passed over and order within groups is kept.
-// With Max 0 it only drops, and also those that are hidden.
 type QueueReceive struct {
 	Max       int
 	HideUntil time.Time
@@ -99,8 +101,21 @@ type QueueReceipt struct {
 type QueueMove struct {
 	To    int64
 	Max   int
-	Moved int // set
-	Left  int // set: how many could still be moved
+	Moved int  // set
+	More  bool // set: there are others that could be moved
+}
+
+// QueueDrop removes up to Max messages, whatever their state.
+type QueueDrop struct {
+	// Before leaves out those that came, or come, to sight at this time or
+	// later. As none is in sight before it is sent, all others are older. Zero
+	// leaves out none.
+	Before time.Time
+	// UpTo leaves out those that arrived after the message of this ID; 0 is set
+	// to the last that there is now.
+	UpTo int64
+	Max  int
+	More bool // set: there may be others
 }
 
 // QueueDepth is what a queue holds.

@@ -13,10 +13,12 @@ import (
 type Resources interface {
 	// ChangeResources writes several resources in one transaction: all or
 	// none. One with Revision 0 is created and gets its Number (unless it has
-	// one, from an earlier life); any other is replaced if it still has its
-	// Revision, else ErrConflict. Storing one with status Deleted deletes it,
-	// and its name is free again; what a queue, log group or archive holds goes
-	// with it, and it has no second life. ErrExists if a name is taken.
+	// one, from an earlier life); its Parent, if it has one, must exist, else
+	// ErrNotFound. Any other is replaced if it still has its Revision, else
+	// ErrConflict. Storing one with status Deleted deletes it, and its name is
+	// free again; what a queue, log group or archive holds goes with it, and it
+	// has no second life. ErrConflict if others are left whose Parent it is.
+	// ErrExists if a name is taken.
 	//
 	// The configuration version is raised once, unless quiet: a quiet change
 	// touches nothing that events are routed by.
@@ -32,6 +34,9 @@ type Resources interface {
 	// all accounts, deleted ones too, and the current configuration version.
 	// since 0 leaves out what was deleted and has nothing waiting.
 	ChangedResources(ctx context.Context, since int64) ([]*Resource, int64, error)
+	// EmptyDeleted removes what deleted queues, log groups and archives held
+	// and still hold, because the process that deleted them was ended.
+	EmptyDeleted(ctx context.Context) error
 }
 
 // ResourceKind names a kind of resource. The values are stored.

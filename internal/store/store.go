@@ -17,6 +17,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -37,6 +38,9 @@ var (
 	ErrFenced = errors.New("lane is owned by another process")
 	// ErrUnavailable: the database cannot be written or read right now.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrUnknown: the connection was lost during a commit; see Resolve. It is
+	// an ErrUnavailable too.
+	ErrUnknown = fmt.Errorf("%w: it is not known whether the batch was committed", ErrUnavailable)
 	// ErrIdempotencyMismatch: the idempotency key was used with other
 	// parameters.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with different parameters")
@@ -49,6 +53,7 @@ var (
 type Store interface {
 	Log
 	History
+	Retention
 	Registry
 	Resources
 	AWSKeys
@@ -62,9 +67,28 @@ type Store interface {
 // Log is the engine's side: append events and attempts, move retries, and
 // find what is undone.
 type Log interface {
-	// OpenLane takes ownership of a lane: its epoch is raised, which fences
-	// off every earlier owner.
-	OpenLane(ctx context.Context, lane int) (LaneState, error)
+	// Now is the time that all processes at this database agree on. Whatever
+	// is compared with what another one wrote is measured by it.
+	Now() time.Time
+	// OpenLane takes a lane for this process: one that it had in an earlier
+	// life, or one that nobody has. Its epoch is raised, which fences off
+	// every earlier owner.
+	OpenLane(ctx context.Context) (LaneState, error)
+	// Tend keeps what this process owns, and takes over the lanes of
+	// processes that are gone: what they left undone has a retry row
+	// afterwards. It is to be called every TendEvery. ErrFenced: this process
+	// was taken for gone itself.
+	Tend(ctx context.Context) (Tenure, error)
+	// Hints yields when something is worth a call of Tend before its time; nil
+	// if the store gives none.
+	Hints() <-chan struct{}
+	// Resolve finds out what became of a batch whose Commit returned
+	// ErrUnknown. If it was not committed it never will be. The lane has
+	// another epoch from then on.
+	Resolve(ctx context.Context, b *Batch) (committed bool, epoch int64, err error)
+	// ReleaseLanes gives up everything this process owns, so that others need
+	// not wait for its lease to end.
+	ReleaseLanes(ctx context.Context) error
 	// Commit writes one batch in one transaction: all of it or none.
 	// Submissions that turn out to be repeats or conflicts are left out and
 	// say so in their own fields; the rest of the batch still commits.
@@ -96,6 +120,24 @@ type LaneState struct {
 	Last event.Seq
 }
 
+// TendEvery is how often Tend is to be called.
+const TendEvery = 500 * time.Millisecond
+
+// Tenure is what a process holds for the time being.
+type Tenure struct {
+	// Leader is set on one process at a time: the one that looks after what is
+	// done once for all.
+	Leader bool
+	// Until is when what this process owns may be given to others, by the
+	// store's clock (Now); zero is never.
+	Until time.Time
+	// Adopted tells that lanes were taken over: there may be more in the retry
+	// table than this process knows of.
+	Adopted bool
+	// ConfigVersion is the current one.
+	ConfigVersion int64
+}
+
 // Batch is what one transaction writes.
 type Batch struct {
 	Lane  int
@@ -113,6 +155,8 @@ type Batch struct {
 	// Those into one that was deleted meanwhile are dropped with it.
 	Deposits []*event.Deposit
 	Now      time.Time
+	// Number is set by Commit, for Resolve.
+	Number int64
 }
 
 // Submission is one publish request: all of its events or none.
@@ -195,8 +239,9 @@ type Waiting struct {
 	First        time.Time
 }
 
-// AfterParams asks for a stretch of the log: After < seq <= UpTo.
+// AfterParams asks for a stretch of a lane: After < seq <= UpTo.
 type AfterParams struct {
+	Lane        int
 	After, UpTo event.Seq
 	Limit       int
 	MaxBytes    int // stop after this many bytes of payload; 0 is no bound
@@ -212,8 +257,12 @@ type AfterParams struct {
 type DueParams struct {
 	Subscription int64
 	Before       time.Time // due at or before
-	Limit        int
-	MaxBytes     int // stop after this many bytes of payload, at least one row
+	// After and AfterSeq are where an earlier read ended: what comes before
+	// them is left out, the delivery itself is not.
+	After    time.Time
+	AfterSeq event.Seq
+	Limit    int
+	MaxBytes int // stop after this many bytes of payload, at least one row
 }
 
 // History is the read side of events and deliveries.

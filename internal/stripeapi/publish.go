@@ -15,14 +15,12 @@ func (c *call) publish(ctx context.Context) error {
 			return err
 		}
 	}
-	if weight := c.weight(); weight > 0 {
-		if err := c.api.admission.Acquire(ctx, weight); err != nil {
-			return err
-		}
-		defer c.api.admission.Release(weight)
+	leave, err := c.api.admission.Enter(ctx, c.r.ContentLength)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	b := c.api.buffers.Get().(*buffers)
-	var err error
 	if b.in, err = c.readBody(b.in); err != nil {
 		c.api.release(b, true)
 		return err
@@ -45,29 +43,6 @@ func (c *call) publish(ctx context.Context) error {
 	c.write(http.StatusOK, b.out)
 	c.api.release(b, true)
 	return nil
-}
-
-// The bodies of batches that are worked on at a time are bounded: the rest
-// waits in the sockets' buffers, not in memory. A single request never counts
-// for more than a part of it, so that a few slow senders of large bodies do
-// not hold up everybody.
-const (
-	admitted       = 2 << 20
-	maxWeight      = 512 << 10
-	weightlessBody = 32 << 10
-)
-
-// weight is what the request takes of the bound; 0 for an ordinary single
-// event.
-func (c *call) weight() int64 {
-	n := c.r.ContentLength
-	if n < 0 || n > maxWeight {
-		return maxWeight
-	}
-	if n <= weightlessBody {
-		return 0
-	}
-	return n
 }
 
 func appendPublished(dst []byte, events []*event.Event, batch bool) []byte {

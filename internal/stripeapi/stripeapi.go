@@ -25,9 +25,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/waybill-dev/waybill/internal/account"
+	"github.com/waybill-dev/waybill/internal/admission"
 	"github.com/waybill-dev/waybill/internal/destination"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
@@ -100,7 +99,7 @@ type api struct {
 	now          func() time.Time
 	log          *slog.Logger
 	buffers      sync.Pool // of *buffers
-	admission    *semaphore.Weighted
+	admission    *admission.Gate
 }
 
 // New returns the handler of everything under /v1/ and /v2/.
@@ -122,7 +121,7 @@ func New(o Options) http.Handler {
 	if a.log == nil {
 		a.log = slog.Default()
 	}
-	a.admission = semaphore.NewWeighted(admitted)
+	a.admission = admission.NewGate(0)
 	a.buffers.New = func() any { return new(buffers) }
 	return a
 }

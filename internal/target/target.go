@@ -19,7 +19,7 @@ type Message struct {
 	Body []byte
 	// Attempt counts from 1.
 	Attempt int
-	// Event is what Body was made of. It is not to be changed.
+	// Event is what Body was made of, never nil. It is not to be changed.
 	Event *event.Event
 }
 
@@ -46,6 +46,12 @@ type Result struct {
 // does at shutdown, before the try was over.
 const Interrupted event.Class = "interrupted"
 
+// Interrupt makes r the result of a try that the end of ctx cut short.
+func (r *Result) Interrupt() {
+	r.Class, r.Message = Interrupted, "Interrupted by shutdown."
+	r.RetryAfter, r.Permanent, r.Deposit = 0, false, nil
+}
+
 // Held is the class of a Result that is no attempt either: the target is not
 // there yet. The delivery is kept and offered again.
 const Held event.Class = "held"
@@ -53,9 +59,11 @@ const Held event.Class = "held"
 // Target sends messages to one place.
 //
 // Send makes exactly one try and returns when it is over: within the target's
-// own time-out, whatever the peer does, and at once when ctx ends. It never
-// panics, never retries, never follows a redirect and never reads without
-// bound. It is safe for concurrent use.
+// own time-out, whatever the peer does, and at once when ctx ends. (What lies
+// inside Waybill waits for nothing but the store, and needs no time-out.) It
+// tries nothing if ctx has ended before. It never panics, never retries, never
+// follows a redirect and never reads without bound. It is safe for concurrent
+// use.
 type Target interface {
 	Send(ctx context.Context, m Message) Result
 }

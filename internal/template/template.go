@@ -1,7 +1,8 @@
 // Package template reads CloudFormation and SAM templates, in YAML or JSON, and
 // resolves them to what Waybill can make: buses, rules, archives, connections,
 // API destinations, queues, log groups. It makes nothing itself and knows no
-// server: `waybill apply` compares the result with what there is.
+// server: `waybill apply` compares the result with what there is. Sections that
+// describe nothing of that, such as Outputs and SAM's Globals, are not read.
 //
 // A template that cannot be understood whole is refused with the place of the
 // first thing that is wrong; nothing is guessed.
@@ -34,7 +35,8 @@ type Options struct {
 	Region     string            // AWS::Region
 	Parameters map[string]string // for the template's Parameters
 	// Map gives ARNs to logical ids that this installation cannot make, such
-	// as functions; a rule may then have them as targets.
+	// as functions; a rule may then have them as targets. The Events of a SAM
+	// function that is mapped become rules with that target.
 	Map map[string]string
 }
 
@@ -54,7 +56,8 @@ type Result struct {
 	// Resources in an order in which each comes after those it needs.
 	Resources []Resource
 	// Unknown are resources whose types cannot be made and that nobody mapped,
-	// as "LogicalId (Type)".
+	// as "LogicalId (Type)", and the events of SAM functions that are no rules,
+	// as "LogicalId.Events.Name (Type)".
 	Unknown []string
 }
 
@@ -184,18 +187,20 @@ func (r *resolver) readResources(nodes *converter, node *yaml.Node) error {
 		if d.typ == "" {
 			return &Error{Line: n.Line, Where: where, Reason: "it has no Type"}
 		}
-		if _, twice := r.resources[id]; twice {
-			return &Error{Line: n.Line, Where: where, Reason: "it is there twice"}
+		if err := r.define(id, d, where); err != nil {
+			return err
 		}
-		r.resources[id] = d
-		r.order = append(r.order, id)
 	}
 	return nil
 }
 
 // result resolves the properties of everything that can be made.
 func (r *resolver) result() (*Result, error) {
-	out := &Result{}
+	events, err := r.expand()
+	if err != nil {
+		return nil, err
+	}
+	out := &Result{Unknown: events}
 	for _, id := range r.order {
 		d := r.resources[id]
 		if !slices.Contains(Types, d.typ) {

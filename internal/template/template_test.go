@@ -120,13 +120,122 @@ func TestUnknownTypesAreListed(t *testing.T) {
 	}
 }
 
+const worker = `
+Transform: AWS::Serverless-2016-10-31
+Globals: {Function: {Timeout: 3, Runtime: nodejs22.x}}
+Resources:
+  Worker:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: index.handler
+      Events:
+        Paid:
+          Type: EventBridgeRule
+          Properties:
+            RuleName: paid
+            EventBusName: !Ref Bus
+            Pattern: {detail-type: [order.paid]}
+            Target: {Id: mine}
+            InputPath: $.detail
+            RetryPolicy: {MaximumRetryAttempts: 3}
+            DeadLetterConfig: {Type: SQS}
+            State: DISABLED
+        Old:
+          Type: CloudWatchEvent
+          Properties: {Pattern: {source: [shop]}, DeadLetterConfig: {Arn: !GetAtt Dead.Arn}}
+        Nightly:
+          Type: Schedule
+          Properties: {Schedule: rate(1 day), Name: nightly, Description: Clean up, Enabled: !Ref On, Input: '{"a":1}'}
+        Named:
+          Type: Schedule
+          Properties: {Schedule: rate(1 hour), DeadLetterConfig: {Type: SQS, QueueLogicalId: Letters}}
+        Http: {Type: Api, Properties: {Path: /, Method: get}}
+  Flow:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      Events: {Go: {Type: EventBridgeRule, Properties: {Pattern: {source: [shop]}}}}
+  Other:
+    Type: AWS::Serverless::Function
+    Properties:
+      Events: {Go: {Type: EventBridgeRule, Properties: {Pattern: {source: [!Ref Nobody]}}}}
+  Bus: {Type: "AWS::Events::EventBus", Properties: {Name: orders}}
+  Dead: {Type: "AWS::SQS::Queue"}
+Parameters:
+  On: {Type: String, Default: false}
+`
+
+func TestEventsOfMappedFunctionsBecomeRules(t *testing.T) {
+	t.Parallel()
+	o := in
+	o.Map = map[string]string{"Worker": "arn:aws:sqs:us-east-1:123456789012:worker", "Flow": "arn:aws:sqs:us-east-1:123456789012:flow"}
+	got, err := Resolve([]byte(worker), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "Worker.Events.Http (Api), Other (AWS::Serverless::Function)"; strings.Join(got.Unknown, ", ") != want {
+		t.Errorf("unknown %v, want %s", got.Unknown, want)
+	}
+	want := map[string]string{
+		"Bus": `orders {"Name":"orders"}`, "Dead": "shop-Dead {}", "WorkerPaidQueue": "shop-WorkerPaidQueue {}", "Letters": "shop-Letters {}",
+		"WorkerPaid": `paid {"EventBusName":"orders","EventPattern":{"detail-type":["order.paid"]},"Name":"paid","State":"DISABLED",` +
+			`"Targets":[{"Arn":"arn:aws:sqs:us-east-1:123456789012:worker","DeadLetterConfig":{"Arn":"arn:aws:sqs:us-east-1:123456789012:shop-WorkerPaidQueue"},"Id":"mine","InputPath":"$.detail","RetryPolicy":{"MaximumRetryAttempts":3}}]}`,
+		"WorkerOld": `shop-WorkerOld {"EventPattern":{"source":["shop"]},` +
+			`"Targets":[{"Arn":"arn:aws:sqs:us-east-1:123456789012:worker","DeadLetterConfig":{"Arn":"arn:aws:sqs:us-east-1:123456789012:shop-Dead"},"Id":"WorkerOldLambdaTarget"}]}`,
+		"WorkerNightly": `nightly {"Description":"Clean up","Name":"nightly","ScheduleExpression":"rate(1 day)","State":"DISABLED",` +
+			`"Targets":[{"Arn":"arn:aws:sqs:us-east-1:123456789012:worker","Id":"WorkerNightlyLambdaTarget","Input":"{\"a\":1}"}]}`,
+		"WorkerNamed": `shop-WorkerNamed {"ScheduleExpression":"rate(1 hour)",` +
+			`"Targets":[{"Arn":"arn:aws:sqs:us-east-1:123456789012:worker","DeadLetterConfig":{"Arn":"arn:aws:sqs:us-east-1:123456789012:shop-Letters"},"Id":"WorkerNamedLambdaTarget"}]}`,
+		"FlowGo": `shop-FlowGo {"EventPattern":{"source":["shop"]},` +
+			`"Targets":[{"Arn":"arn:aws:sqs:us-east-1:123456789012:flow","Id":"FlowGoStepFunctionsTarget"}]}`,
+	}
+	if len(got.Resources) != len(want) {
+		t.Errorf("%d resources, want %d", len(got.Resources), len(want))
+	}
+	for _, r := range got.Resources {
+		properties, err := json.Marshal(r.Properties)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown := r.Name + " " + string(properties); shown != want[r.LogicalID] {
+			t.Errorf("%s\n%s\nwant\n%s", r.LogicalID, shown, want[r.LogicalID])
+		}
+	}
+}
+
+func TestWhatIsWrongWithTheEventsOfAFunction(t *testing.T) {
+	t.Parallel()
+	o := in
+	o.Map = map[string]string{"F": "arn:aws:sqs:us-east-1:123456789012:worker"}
+	for _, tc := range []struct{ events, want string }{
+		{"[a]", "Events: it must be a mapping"},
+		{"{A: {Properties: {}}}", "Events.A: it has no Type"},
+		{"{A: {Type: Schedule}}", "A.Properties: it must be a mapping"},
+		{"{A: {Type: Schedule, Properties: {DeadLetterConfig: {Type: SNS}}}}", "it needs either Arn, or Type SQS"},
+		{"{A: {Type: Schedule, Properties: {DeadLetterConfig: {Type: SQS, Arn: 'arn:x'}}}}", "it needs either Arn, or Type SQS"},
+		{"{A: {Type: Schedule, Properties: {DeadLetterConfig: {Type: SQS, QueueLogicalId: F}}}}", "F is there twice"},
+		{"{A: {Type: Schedule, Properties: {Enabled: !Ref Nobody}}}", "no parameter or resource Nobody"},
+		{"{A: {Type: Schedule, Properties: {Schedule: !Ref Nobody}}}", "line 1: Resources.FA.Properties.ScheduleExpression"},
+	} {
+		text := "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {Events: " + tc.events + "}}}"
+		if _, err := Resolve([]byte(text), o); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s\n%v, want %q", tc.events, err, tc.want)
+		}
+	}
+}
+
 func FuzzResolve(f *testing.F) {
 	f.Add(shop)
+	f.Add(worker)
+	f.Add("Resources: {Worker: {Type: 'AWS::Serverless::Function', Properties: {Events: {A: {Type: Schedule, Properties: {Enabled: !Ref WorkerA}}}}}}")
 	f.Add("a: &a [*a, *a]\nResources: *a")
 	f.Add("Resources: {R: {Type: 'AWS::Events::Rule', Properties: {Name: !Sub '${R.Arn}'}}}")
 	f.Fuzz(func(_ *testing.T, text string) {
 		o := in
-		o.Parameters = map[string]string{"Env": "x"}
+		// As many as it has: one that it does not have is refused before anything else.
+		if strings.Contains(text, "Env") {
+			o.Parameters = map[string]string{"Env": "x"}
+		}
+		o.Map = map[string]string{"Worker": "arn:aws:sqs:us-east-1:123456789012:worker"}
 		_, _ = Resolve([]byte(text), o) // must return
 	})
 }

@@ -96,7 +96,7 @@ func TestMigrateFirstRelease(t *testing.T) {
 	if fingerprint, err := db.BindKey(t.Context(), "other"); err != nil || fingerprint != "f" {
 		t.Errorf("fingerprint is %q, %v", fingerprint, err)
 	}
-	if lane, err := db.OpenLane(t.Context(), 0); err != nil || lane.Epoch != 5 {
+	if lane, err := db.OpenLane(t.Context()); err != nil || lane.Epoch != 5 {
 		t.Errorf("lane is %+v, %v", lane, err)
 	}
 }

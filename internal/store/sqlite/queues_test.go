@@ -2,42 +2,12 @@ package sqlite
 
 import (
 	"fmt"
-	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/store"
 )
-
-// Queues, shelves and resources are read by their indexes.
-func TestConsumersUseTheirIndexes(t *testing.T) {
-	t.Parallel()
-	db := openAt(t, Options{Path: file(t)})
-	list, listArgs := listResources(store.ListResources{Scope: scope, Region: "r", Kind: store.KindRule, Prefix: "p", Limit: 1})
-	everywhere, everywhereArgs := listResources(store.ListResources{AllScopes: true, AllRegions: true, Kind: store.KindRule, Parent: -1})
-	for _, tt := range []struct {
-		query, form string
-		args        []any
-	}{
-		{visibleQuery, "messages_by_visibility (queue=? AND", []any{1, 2, 0, 0, 10}},
-		{inOrderQuery, "COVERING INDEX messages_in_order (queue=? AND sequence>?", []any{1, 0, 10}},
-		{inFlightQuery, "messages_in_flight (queue=? AND grp=? AND visible_at>?)", []any{1, "g", 2}},
-		{movableQuery, "messages_by_visibility (queue=? AND visible_at<?)", []any{1, 2, 0}},
-		{trimLogQuery, "log_entries_by_time (grp=? AND time<?)", []any{1, 2, 3}},
-		{trimArchiveQuery, "archived_by_seq (archive=? AND seq<?)", []any{1, 2, 3}},
-		{archivedQuery, "archived USING PRIMARY KEY (archive=? AND", []any{1, 0, 9, 0, 0, 3}},
-		{resourceQuery, "resources_by_place (scope=? AND region=? AND kind=? AND parent=? AND name=?)", []any{1, "r", "k", 0, "n"}},
-		{list, "resources_by_place (scope=? AND region=? AND kind=? AND parent=? AND name>?)", listArgs},
-		{everywhere, "resources_by_name (kind=?)", everywhereArgs},
-	} {
-		plan := explain(t, db, tt.query, tt.args...)
-		if !strings.Contains(plan, tt.form) || strings.Contains(plan, "TEMP B-TREE") {
-			t.Errorf("%s\nis planned without %q:\n%s", tt.query, tt.form, plan)
-		}
-	}
-}
 
 func newQueue(t testing.TB, db *DB, name string) *store.Resource {
 	t.Helper()
@@ -49,27 +19,33 @@ func newQueue(t testing.TB, db *DB, name string) *store.Resource {
 }
 
 // A queue that was deleted by a process that was killed over it is emptied
-// with the next one.
+// with the next one, or by whoever keeps house.
 func TestEmptyingGoesOn(t *testing.T) {
 	t.Parallel()
-	db := openAt(t, Options{Path: file(t)})
-	a, b := newQueue(t, db, "a"), newQueue(t, db, "b")
-	for _, q := range []*store.Resource{a, b} {
+	for name, goOn := range map[string]func(db *DB) error{
+		"next deletion": func(db *DB) error {
+			next := newQueue(t, db, "next")
+			next.Status = event.Deleted
+			return db.ChangeResources(t.Context(), []*store.Resource{next}, true)
+		},
+		"house": func(db *DB) error { return db.EmptyDeleted(t.Context()) },
+	} {
+		db := openAt(t, Options{Path: file(t)})
+		q := newQueue(t, db, "q")
 		op := &store.QueueOp{Queue: q.Number, Send: &store.QueueSend{Message: &store.QueueMessage{}}}
 		if err := db.ChangeQueues(t.Context(), []*store.QueueOp{op}, time.UnixMilli(1)); err != nil || op.Err != nil {
 			t.Fatal(err, op.Err)
 		}
-	}
-	if _, err := db.write.ExecContext(t.Context(), "UPDATE resources SET status = 3 WHERE number = ?; INSERT INTO emptying VALUES (?, 'queue')", a.Number, a.Number); err != nil {
-		t.Fatal(err)
-	}
-	b.Status = event.Deleted
-	if err := db.ChangeResources(t.Context(), []*store.Resource{b}, true); err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"messages", "emptying"} {
-		if got := count(t, db, table); got != 0 {
-			t.Errorf("%d rows left in %s", got, table)
+		if _, err := db.write.ExecContext(t.Context(), "UPDATE resources SET status = 3 WHERE number = ?1; INSERT INTO emptying VALUES (?1, 'queue')", q.Number); err != nil {
+			t.Fatal(err)
+		}
+		if err := goOn(db); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{"messages", "emptying"} {
+			if got := count(t, db, table); got != 0 {
+				t.Errorf("%s: %d rows left in %s", name, got, table)
+			}
 		}
 	}
 }
@@ -106,23 +82,6 @@ func TestDamagedAttributes(t *testing.T) {
 	if err := db.ChangeQueues(t.Context(), []*store.QueueOp{receive}, time.UnixMilli(1)); err == nil {
 		t.Error("damaged attributes were read")
 	}
-}
-
-func FuzzAttributes(f *testing.F) {
-	f.Add(appendAttributes(nil, []event.Attribute{{Name: "n", Type: "String", Value: "v"}, {}, {Name: "b", Type: "Binary", Value: "\x00\xff"}}))
-	f.Add([]byte{1})
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Add([]byte{1, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := parseAttributes(data)
-		if err != nil {
-			return
-		}
-		again, err := parseAttributes(appendAttributes(nil, a))
-		if err != nil || len(a) != len(again) || len(a) > 0 && !reflect.DeepEqual(a, again) {
-			t.Fatalf("%+v became %+v, %v", a, again, err)
-		}
-	})
 }
 
 func BenchmarkDeposit(b *testing.B) {

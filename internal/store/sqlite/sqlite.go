@@ -22,7 +22,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +30,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/waybill-dev/waybill/internal/store"
+	"github.com/waybill-dev/waybill/internal/store/sqlstore"
 )
 
 //go:embed migrations/*.sql
@@ -59,9 +59,11 @@ type Options struct {
 
 // DB is an open database. It implements store.Store.
 type DB struct {
+	sqlstore.DB
+
 	mu    sync.Mutex // held while the writing connection is used
-	write *sql.Conn
-	stmts statements
+	write *cached
+	rows  rows
 
 	writePool *sql.DB
 	read      *sql.DB
@@ -96,15 +98,14 @@ func (db *DB) prepare(ctx context.Context, o Options) error {
 	if err := db.identify(ctx, o); err != nil {
 		return fmt.Errorf("open store %s: %w", o.Path, classify(err))
 	}
-	if !o.Foreign {
-		if err := migrate(ctx, db.writePool); err != nil {
-			return err
-		}
+	if err := migrate(ctx, db.writePool, !o.Foreign); err != nil {
+		return err
 	}
-	var err error
-	if db.write, err = db.writePool.Conn(ctx); err != nil {
+	conn, err := db.writePool.Conn(ctx)
+	if err != nil {
 		return fmt.Errorf("open store: %w", classify(err))
 	}
+	db.write = &cached{Conn: conn, stmts: map[string]*sql.Stmt{}}
 	if o.MaxSize > 0 {
 		var pages int64
 		if err := db.write.QueryRowContext(ctx, fmt.Sprintf("PRAGMA max_page_count(%d)", max(o.MaxSize/pageSize, 1))).Scan(&pages); err != nil {
@@ -116,7 +117,29 @@ func (db *DB) prepare(ctx context.Context, o Options) error {
 	}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)
-	return db.stmts.prepare(ctx, db.write)
+	nothing := func(context.Context, sqlstore.Conn) error { return nil } // there is only one writer
+	db.DB = sqlstore.DB{
+		Read: db.read, View: db.view, Tx: db.tx, Share: nothing, Changed: nothing,
+		Lock:         func(context.Context, sqlstore.Conn, sqlstore.Lock) error { return nil },
+		SettledBelow: "SELECT coalesce(min(watermark), 0) FROM lanes",
+		Classify:     classify, MessageIDs: messageIDs,
+		Now: time.Now, LooseAttempts: "attempts", LooseEvents: "events",
+	}
+	return nil
+}
+
+// messageIDs follow the highest that was ever written. They are given out
+// again if the transaction ends without one.
+func messageIDs(ctx context.Context, c sqlstore.Conn, n int) ([]int64, error) {
+	var last int64
+	if err := c.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").Scan(&last); err != nil {
+		return nil, err
+	}
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = last + int64(i) + 1
+	}
+	return ids, nil
 }
 
 // identify makes sure that the file is waybill's before anything is written
@@ -138,6 +161,8 @@ func (db *DB) identify(ctx context.Context, o Options) error {
 		if _, err := db.writePool.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
 			return err
 		}
+	case id == movedID:
+		return errMoved
 	case id != applicationID:
 		return errNotOurs
 	}
@@ -150,12 +175,12 @@ func (db *DB) identify(ctx context.Context, o Options) error {
 
 var errNotOurs = errors.New("not a waybill database; choose another path")
 
-func migrate(ctx context.Context, pool *sql.DB) error {
+func migrate(ctx context.Context, pool *sql.DB, up bool) error {
 	p, err := newMigrator(pool)
-	if err != nil {
-		return fmt.Errorf("migrate store: %w", classify(err))
+	if err == nil {
+		err = sqlstore.Migrate(ctx, p, up)
 	}
-	if _, err := p.Up(ctx); err != nil {
+	if err != nil {
 		return fmt.Errorf("migrate store: %w", classify(err))
 	}
 	return nil
@@ -182,7 +207,6 @@ func (db *DB) Close() error {
 	if db.read != nil {
 		errs = append(errs, db.read.Close())
 	}
-	db.stmts.close()
 	if db.write != nil {
 		errs = append(errs, db.write.Close())
 	}
@@ -190,61 +214,94 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping reads from the file.
-func (db *DB) Ping(ctx context.Context) error {
-	var one int
-	if err := db.read.QueryRowContext(ctx, "SELECT one FROM installation").Scan(&one); err != nil {
-		return fmt.Errorf("ping store: %w", classify(err))
-	}
-	return nil
-}
-
 // tx runs fn inside a writing transaction. The caller cannot cancel it: it is
 // short, and one that is cut off by a caller who went away would only have to
 // be undone.
-func (db *DB) tx(ctx context.Context, fn func(ctx context.Context) error) error {
+func (db *DB) tx(ctx context.Context, fn func(ctx context.Context, c sqlstore.Conn) error) error {
 	ctx = context.WithoutCancel(ctx)
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if _, err := db.stmts.begin.ExecContext(ctx); err != nil {
+	if _, err := db.write.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return classify(err)
 	}
-	err := fn(ctx)
+	err := fn(ctx, db.write)
 	if err == nil {
-		if _, err = db.stmts.commit.ExecContext(ctx); err == nil {
+		if _, err = db.write.ExecContext(ctx, "COMMIT"); err == nil {
 			return nil
 		}
 	}
 	// SQLite has rolled back by itself after some errors; then this fails and
 	// there is nothing left to undo.
-	_, _ = db.stmts.rollback.ExecContext(ctx)
+	_, _ = db.write.ExecContext(ctx, "ROLLBACK")
 	return classify(err)
-}
-
-// querier is a connection pool or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // view runs fn on one snapshot of the database. A snapshot that is held long
 // keeps the write-ahead log from starting over: fn must be short.
-func (db *DB) view(ctx context.Context, fn func(q querier) error) error {
+func (db *DB) view(ctx context.Context, fn func(sqlstore.Conn) error) error {
 	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = fn(tx)
 		_ = tx.Rollback()
 	}
-	return ended(ctx, err)
-}
-
-// ended classifies the error of a read. A read that was cut off fails in
-// several ways; the caller hears of the one reason.
-func ended(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return classify(err)
+}
+
+// cached prepares each statement once. What is written is always written by
+// the same few.
+type cached struct {
+	*sql.Conn
+
+	stmts map[string]*sql.Stmt
+}
+
+func (c *cached) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if known := c.stmts[query]; known != nil {
+		return known, nil
+	}
+	stmt, err := c.PrepareContext(ctx, query)
+	if err == nil {
+		c.stmts[query] = stmt
+	}
+	return stmt, err
+}
+
+// ExecContext is that of the connection.
+func (c *cached) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := c.prepare(ctx, query) //nolint:sqlclosecheck // Close does
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// QueryContext is that of the connection.
+func (c *cached) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := c.prepare(ctx, query) //nolint:sqlclosecheck // Close does
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// QueryRowContext is that of the connection.
+func (c *cached) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	stmt, err := c.prepare(ctx, query) //nolint:sqlclosecheck // Close does
+	if err != nil {
+		return c.Conn.QueryRowContext(ctx, query, args...) // which says what is wrong
+	}
+	return stmt.QueryRowContext(ctx, args...)
+}
+
+// Close closes the statements and the connection.
+func (c *cached) Close() error {
+	for _, stmt := range c.stmts {
+		_ = stmt.Close()
+	}
+	return c.Conn.Close()
 }
 
 // classify marks what the operator has to mend, not the caller.
@@ -268,24 +325,4 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", store.ErrExists, err)
 	}
 	return err
-}
-
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-// placeholders returns n comma-separated groups of k question marks each.
-func placeholders(n, k int) string {
-	group := "(" + strings.TrimSuffix(strings.Repeat("?,", k), ",") + ")"
-	return strings.TrimSuffix(strings.Repeat(group+",", n), ",")
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,7 +52,7 @@ type writer struct {
 
 func newWriter(t testing.TB, db *DB) *writer {
 	t.Helper()
-	lane, err := db.OpenLane(t.Context(), 0)
+	lane, err := db.OpenLane(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +116,7 @@ func TestReopenKeepsAll(t *testing.T) {
 			t.Errorf("%d rows in %s after reopening, want %d", got, table, want)
 		}
 	}
-	lane, err := db.OpenLane(t.Context(), 0)
+	lane, err := db.OpenLane(t.Context())
 	want := store.LaneState{Epoch: w.lane.Epoch + 1, Watermark: b.Watermark, Last: w.seq}
 	if err != nil || lane != want {
 		t.Errorf("lane is %+v, want %+v (%v)", lane, want, err)
@@ -293,7 +292,7 @@ func TestForeign(t *testing.T) {
 	if err := db.Commit(t.Context(), b); err != nil {
 		t.Error(err)
 	}
-	if _, err := foreign.OpenLane(t.Context(), 0); err != nil {
+	if _, err := foreign.OpenLane(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Commit(t.Context(), b); !errors.Is(err, store.ErrFenced) {
@@ -313,11 +312,11 @@ func TestDamagedDetail(t *testing.T) {
 	if _, err := db.write.ExecContext(t.Context(), "UPDATE attempts SET detail = x'00ff'"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Attempts(t.Context(), scope, w.seq, 1); !errors.Is(err, errDetail) {
-		t.Errorf("attempts: %v, want errDetail", err)
+	if _, err := db.Attempts(t.Context(), scope, w.seq, 1); err == nil || !strings.Contains(err.Error(), "damaged detail") {
+		t.Errorf("attempts: %v", err)
 	}
-	if _, err := db.ListDeliveries(t.Context(), store.ListDeliveries{Scope: scope, Limit: 1}); !errors.Is(err, errDetail) {
-		t.Errorf("deliveries: %v, want errDetail", err)
+	if _, err := db.ListDeliveries(t.Context(), store.ListDeliveries{Scope: scope, Limit: 1}); err == nil || !strings.Contains(err.Error(), "damaged detail") {
+		t.Errorf("deliveries: %v", err)
 	}
 	if _, err := db.write.ExecContext(t.Context(), "UPDATE events SET routes = x'ff'"); err != nil {
 		t.Fatal(err)
@@ -325,83 +324,6 @@ func TestDamagedDetail(t *testing.T) {
 	if _, err := db.EventsBySeq(t.Context(), scope, []event.Seq{w.seq}); err == nil {
 		t.Error("damaged routes were read")
 	}
-}
-
-// Lists must not begin to read whole tables unnoticed.
-func TestListsUseTheirIndexes(t *testing.T) {
-	t.Parallel()
-	db := openAt(t, Options{Path: file(t)})
-	for _, tt := range []struct {
-		query string
-		args  []any
-		forms []string
-	}{
-		{anyEvent, []any{2, 0, 9, 1}, []string{"COVERING INDEX events_by_scope"}},
-		{failedEvent, []any{2, 0, 9, 1}, []string{"INDEX attempts_ended_badly (scope=? AND seq>? AND seq<?)"}},
-		{pendingEvent, []any{2, 0, 9, 1}, []string{"retries USING PRIMARY KEY", "COVERING INDEX events_by_scope"}},
-		{triesQuery, []any{"[1]", 2}, []string{"attempts USING PRIMARY KEY (seq=?)"}},
-		{waitingQuery, []any{2, "[1]"}, []string{"retries USING PRIMARY KEY (scope=? AND seq=?)"}},
-		{headsQuery, []any{"[1]", 2, 0, 1}, []string{"events USING INTEGER PRIMARY KEY (rowid=?)"}},
-		{dueQuery, []any{1, 1, 1}, []string{"r USING INDEX retries_due", "e USING INTEGER PRIMARY KEY"}},
-	} {
-		plan := explain(t, db, tt.query, tt.args...)
-		for _, form := range tt.forms {
-			if !strings.Contains(plan, form) {
-				t.Errorf("%s\nis planned without %q:\n%s", tt.query, form, plan)
-			}
-		}
-		if strings.Contains(plan, "SCAN events") || strings.Contains(plan, "SCAN attempts") || strings.Contains(plan, "TEMP B-TREE FOR ORDER") && tt.query != headsQuery && tt.query != pendingEvent {
-			t.Errorf("%s\nis planned badly:\n%s", tt.query, plan)
-		}
-	}
-}
-
-func explain(t *testing.T, db *DB, query string, args ...any) string {
-	t.Helper()
-	rows, err := db.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var plan strings.Builder
-	for rows.Next() {
-		var id, parent, unused int
-		var line string
-		if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
-			t.Fatal(err)
-		}
-		plan.WriteString(line + "\n")
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return plan.String()
-}
-
-func FuzzDetail(f *testing.F) {
-	whole := &event.Attempt{Message: "m", Headers: []event.Header{{Name: "A", Value: "b"}, {}}, Body: []byte("body"), Truncated: true}
-	f.Add(appendDetail(nil, whole))
-	f.Add([]byte{0})
-	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var a, again event.Attempt
-		if parseDetail(&a, data) != nil {
-			return
-		}
-		if err := parseDetail(&again, appendDetail(nil, &a)); err != nil {
-			t.Fatalf("%+v does not parse again: %v", a, err)
-		}
-		if len(a.Headers) == 0 {
-			a.Headers = nil
-		}
-		if len(again.Headers) == 0 {
-			again.Headers = nil
-		}
-		if !reflect.DeepEqual(a, again) {
-			t.Fatalf("%+v became %+v", a, again)
-		}
-	})
 }
 
 func BenchmarkCommit(b *testing.B) {

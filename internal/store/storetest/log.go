@@ -18,7 +18,7 @@ func (f *fixture) testLanes() {
 	b.Watermark = e.Seq - 1 // a watermark never falls
 	f.commit(b)
 
-	next, err := f.s.OpenLane(f.ctx, 0)
+	next, err := f.s.OpenLane(f.ctx)
 	f.ok(err)
 	if next.Epoch <= f.lane.Epoch {
 		f.Fatalf("epoch %d after %d", next.Epoch, f.lane.Epoch)
@@ -320,6 +320,8 @@ func (f *fixture) testRetries() {
 	f.same("limit", f.due(store.DueParams{Subscription: 1, Before: t, Limit: 1}), []store.Retry{bb})
 	f.same("bytes: at least one", f.due(store.DueParams{Subscription: 1, Before: t, Limit: 9, MaxBytes: 1}), []store.Retry{bb})
 	f.same("bytes", f.due(store.DueParams{Subscription: 1, Before: t.Add(time.Hour), Limit: 9, MaxBytes: 1500}), []store.Retry{bb, cc})
+	f.same("going on", f.due(store.DueParams{Subscription: 1, Before: t.Add(time.Hour), After: t, AfterSeq: c.Seq, Limit: 9}), []store.Retry{cc, late})
+	f.same("going on later", f.due(store.DueParams{Subscription: 1, Before: t.Add(time.Hour), After: t.Add(time.Millisecond), Limit: 9}), []store.Retry{late})
 	f.same("nothing due", f.due(store.DueParams{Subscription: 2, Before: t, Limit: 9}), []store.Retry(nil))
 
 	waiting, err := f.s.WaitingSubscriptions(f.ctx)

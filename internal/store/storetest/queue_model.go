@@ -53,7 +53,7 @@ func (m *queueModel) step() {
 		m.move()
 	case 1:
 		if m.r.IntN(8) == 0 {
-			m.ok(m.queueOp(q, store.QueueOp{Purge: true}))
+			m.ok(m.queueOp(q, store.QueueOp{Drop: &store.QueueDrop{Max: 1000}}))
 			m.held[q.Number] = nil
 		}
 	case 2, 3, 4:
@@ -221,11 +221,12 @@ func (m *queueModel) move() {
 			want.Moved++
 			m.transfer(m.dead().Number, to, x, 0, m.now)
 		default:
-			want.Left++
+			want.More = true
 		}
 	}
 	m.ok(m.queueOp(m.dead(), store.QueueOp{Move: move}))
-	m.same("moved", []int{move.Moved, move.Left}, []int{want.Moved, want.Left})
+	m.same("moved", move.Moved, want.Moved)
+	m.same("more", move.More, want.More)
 }
 
 func (m *queueModel) depth(queue int64) (d store.QueueDepth) {

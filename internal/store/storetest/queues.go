@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -70,13 +71,13 @@ func (f *fixture) testQueue() {
 	q, other := f.resource(store.KindQueue, "q"), f.resource(store.KindQueue, "other")
 	f.sendText(other, "not this")
 	whole := &store.QueueMessage{
-		MessageID: [16]byte{1, 2}, Body: []byte("a\x00\xff"), Sent: f.now.Add(-time.Second), DedupID: "d", GroupID: "g", VisibleAt: f.now,
+		MessageID: event.UUID{1, 2}, Body: []byte("a\x00\xff"), Sent: f.now.Add(-time.Second), DedupID: "d", GroupID: "g", VisibleAt: f.now,
 		Attributes: []event.Attribute{{Name: "trace", Type: "String", Value: "x"}, {Name: "b", Type: "Binary", Value: "\x00\xfe"}, {}},
 	}
 	f.send(q, &store.QueueSend{Message: whole})
 	late := f.send(q, &store.QueueSend{Message: &store.QueueMessage{Body: []byte("late"), VisibleAt: f.now.Add(10 * time.Second)}})
 	empty := f.send(q, &store.QueueSend{Message: &store.QueueMessage{}})
-	if whole.ID <= 0 || late.ID <= whole.ID || empty.MessageID == [16]byte{} || empty.Sequence != 0 || !empty.Sent.Equal(f.now) {
+	if whole.ID <= 0 || late.ID <= whole.ID || empty.MessageID == (event.UUID{}) || empty.Sequence != 0 || !empty.Sent.Equal(f.now) {
 		f.Fatalf("sent %+v, %+v, %+v", whole, late, empty)
 	}
 	f.same("depth", f.depth(q), store.QueueDepth{Visible: 2, Delayed: 1})
@@ -112,7 +113,7 @@ func (f *fixture) testQueue() {
 
 	// Several operations see what those before them did.
 	ops := []*store.QueueOp{
-		{Queue: q.Number, Purge: true},
+		{Queue: q.Number, Drop: &store.QueueDrop{Max: 1000}},
 		{Queue: q.Number, Send: &store.QueueSend{Message: &store.QueueMessage{Body: []byte("1")}}},
 		{Queue: q.Number, Delete: &store.QueueReceipt{ID: 1, Receipt: 1}},
 		{Queue: q.Number, Receive: &store.QueueReceive{Max: 5, HideUntil: f.now.Add(time.Minute)}},
@@ -125,7 +126,7 @@ func (f *fixture) testQueue() {
 	f.same("depth of the other", f.depth(other), store.QueueDepth{Visible: 1})
 
 	// More than one chunk of any driver's inserts, in order.
-	f.ok(f.queueOp(q, store.QueueOp{Purge: true}))
+	f.ok(f.queueOp(q, store.QueueOp{Drop: &store.QueueDrop{Max: 1000}}))
 	ops = nil
 	for i := range 45 {
 		ops = append(ops, &store.QueueOp{Queue: q.Number, Send: &store.QueueSend{Message: &store.QueueMessage{Body: []byte(fmt.Sprint(i))}}})
@@ -178,9 +179,6 @@ func (f *fixture) testQueueExpiry() {
 	got := f.receive(q, &store.QueueReceive{Max: 3, Expired: at.Add(150 * time.Second)})
 	f.same("received", bodies(got), []string{"150", "151", "152"})
 	f.same("depth", f.depth(q), store.QueueDepth{Visible: 47, InFlight: 3})
-	got = f.receive(q, &store.QueueReceive{Max: 0, Expired: at.Add(152 * time.Second)})
-	f.same("received", len(got), 0)
-	f.same("depth", f.depth(q), store.QueueDepth{Visible: 47, InFlight: 1})
 
 	fifo := f.resource(store.KindQueue, "q.fifo")
 	f.sendFIFO(fifo, "g", "1")
@@ -188,6 +186,71 @@ func (f *fixture) testQueueExpiry() {
 	f.sendFIFO(fifo, "g", "2")
 	f.same("received", bodies(f.receive(fifo, &store.QueueReceive{Max: 1, FIFO: true, Expired: f.now})), []string{"2"})
 	f.same("depth", f.depth(fifo), store.QueueDepth{InFlight: 1})
+}
+
+func (f *fixture) testQueueDrop() {
+	q, other := f.resource(store.KindQueue, "q"), f.resource(store.KindQueue, "other")
+	at := f.now
+	f.sendText(other, "not this")
+	for i := range 10 {
+		f.now = at.Add(time.Duration(i) * time.Second)
+		f.sendText(q, fmt.Sprint(i))
+	}
+	drop := func(d *store.QueueDrop, more bool, left ...string) {
+		f.Helper()
+		f.ok(f.queueOp(q, store.QueueOp{Drop: d}))
+		f.same("more", d.More, more)
+		f.same("left", bodies(f.receive(q, &store.QueueReceive{Max: 20, HideUntil: f.now})), left)
+	}
+	old := &store.QueueDrop{Before: at.Add(3 * time.Second), Max: 2}
+	drop(old, true, "2", "3", "4", "5", "6", "7", "8", "9")
+	// One that is hidden for longer is dropped later.
+	f.same("hidden", bodies(f.receive(q, &store.QueueReceive{Max: 1})), []string{"2"})
+	drop(old, false, "3", "4", "5", "6", "7", "8", "9")
+	// What is sent meanwhile is not among those to be dropped.
+	all := &store.QueueDrop{Max: 5}
+	drop(all, true, "8", "9")
+	f.sendText(q, "late")
+	drop(all, false, "late")
+	f.same("depth of the other", f.depth(other), store.QueueDepth{Visible: 1})
+}
+
+func (f *fixture) testReadyQueues() {
+	q, later, none := f.resource(store.KindQueue, "q"), f.resource(store.KindQueue, "later"), f.resource(store.KindQueue, "none")
+	fifo, gone := f.resource(store.KindQueue, "q.fifo"), f.resource(store.KindQueue, "gone")
+	ready := func(want ...*store.Resource) {
+		f.Helper()
+		numbers := []int64{}
+		for _, r := range want {
+			numbers = append(numbers, r.Number)
+		}
+		got, err := f.s.ReadyQueues(f.ctx, []int64{gone.Number, fifo.Number, later.Number, q.Number, none.Number, 1 << 40}, f.now)
+		f.ok(err)
+		slices.Sort(got)
+		slices.Sort(numbers)
+		f.same("ready", got, numbers)
+	}
+	ready()
+	f.sendText(q, "1")
+	f.sendText(gone, "1")
+	f.remove(gone)
+	f.send(later, &store.QueueSend{Message: &store.QueueMessage{VisibleAt: f.now.Add(time.Second)}})
+	f.sendFIFO(fifo, "a", "1")
+	f.sendFIFO(fifo, "a", "2")
+	ready(q, fifo)
+	f.receive(q, &store.QueueReceive{Max: 1})
+	first := f.receive(fifo, &store.QueueReceive{Max: 1, FIFO: true})[0]
+	ready() // the second waits for the first
+	f.sendFIFO(fifo, "b", "3")
+	ready(fifo)
+	f.receive(fifo, &store.QueueReceive{Max: 1, FIFO: true})
+	ready()
+	f.ok(f.queueOp(fifo, store.QueueOp{Delete: receipt(first)}))
+	f.now = f.now.Add(time.Second)
+	ready(fifo, later)
+	got, err := f.s.ReadyQueues(f.ctx, nil, f.now)
+	f.ok(err)
+	f.same("of none", len(got), 0)
 }
 
 func (f *fixture) testFIFO() {
@@ -226,7 +289,7 @@ func (f *fixture) testFIFO() {
 	take(10, "b2", "a3", "c4")
 
 	// A delay holds up what is behind it in its group, and nothing before it.
-	f.ok(f.queueOp(q, store.QueueOp{Purge: true}))
+	f.ok(f.queueOp(q, store.QueueOp{Drop: &store.QueueDrop{Max: 1000}}))
 	f.sendFIFO(q, "d", "d1")
 	f.send(q, &store.QueueSend{FIFO: true, Message: &store.QueueMessage{Body: []byte("d2"), GroupID: "d", VisibleAt: f.now.Add(time.Second)}})
 	f.sendFIFO(q, "d", "d3")
@@ -270,7 +333,7 @@ func (f *fixture) testFIFODedup() {
 	_, dup = send(q, "d", "g")
 	f.same("same scope", dup, true)
 	// The id outlives its message, and ends after five minutes.
-	f.ok(f.queueOp(q, store.QueueOp{Purge: true}))
+	f.ok(f.queueOp(q, store.QueueOp{Drop: &store.QueueDrop{Max: 1000}}))
 	f.now = f.now.Add(5*time.Minute - time.Millisecond)
 	_, dup = send(q, "d", "")
 	f.same("before the end", dup, true)
@@ -286,6 +349,14 @@ func (f *fixture) testFIFODedup() {
 	f.queueOps(ops...)
 	f.same("twin", ops[1].Send.Duplicate, true)
 	f.same("twin's id", ops[1].Send.Message.MessageID, ops[0].Send.Message.MessageID)
+	// Deposits have a scope too.
+	before := f.depth(q).Visible
+	b := f.batch()
+	for _, within := range []string{"x", "y", "x", ""} {
+		b.Deposits = append(b.Deposits, &event.Deposit{Kind: event.IntoQueue, Into: q.Number, Body: []byte("x"), GroupID: "x", DedupID: "in a group", DedupScope: within})
+	}
+	f.commit(b)
+	f.same("deposited", f.depth(q).Visible-before, 3)
 	// A queue that is not FIFO takes an id as a mere label.
 	plain := f.resource(store.KindQueue, "plain")
 	for range 2 {
@@ -370,7 +441,7 @@ func (f *fixture) testQueueMove() {
 
 	m := &store.QueueMove{Max: 1}
 	f.ok(f.queueOp(dead, store.QueueOp{Move: m}))
-	f.same("moved one home", *m, store.QueueMove{Max: 1, Moved: 1, Left: 1})
+	f.same("moved one home", *m, store.QueueMove{Max: 1, Moved: 1, More: true})
 	f.ok(f.queueOp(dead, store.QueueOp{Move: m}))
 	f.same("moved the rest", *m, store.QueueMove{Max: 1, Moved: 1})
 	f.same("what came from nowhere stays", f.depth(dead), store.QueueDepth{Visible: 2, InFlight: 1})
@@ -402,7 +473,7 @@ func (f *fixture) testQueueMove() {
 	f.same("while one is in flight", *m, store.QueueMove{To: to.Number, Max: 2})
 	f.now = f.now.Add(time.Minute)
 	f.ok(f.queueOp(from, store.QueueOp{Move: m}))
-	f.same("moved", *m, store.QueueMove{To: to.Number, Max: 2, Moved: 2, Left: 1})
+	f.same("moved", *m, store.QueueMove{To: to.Number, Max: 2, Moved: 2, More: true})
 	f.ok(f.queueOp(from, store.QueueOp{Move: m}))
 	got := f.receive(to, &store.QueueReceive{Max: 9, FIFO: true})
 	f.same("in order", bodies(got), []string{"1", "2", "3"})
@@ -421,7 +492,7 @@ func (f *fixture) testQueueAbsent() {
 		{Queue: group.Number, Send: message()},
 		{Queue: 1 << 40, Send: message()},
 		{Queue: gone.Number, Receive: &store.QueueReceive{Max: 1, HideUntil: f.now}},
-		{Queue: gone.Number, Purge: true},
+		{Queue: gone.Number, Drop: &store.QueueDrop{Max: 1000}},
 		{Queue: q.Number, Send: message()},
 	}
 	f.queueOps(ops...)

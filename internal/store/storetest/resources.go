@@ -78,7 +78,7 @@ func (f *fixture) testResources() {
 		case 2:
 			key.Kind = store.KindQueue
 		case 3:
-			key.Parent = 4
+			key.Parent = r.Number
 		case 4:
 			key.Name = "Orders"
 		}
@@ -200,7 +200,44 @@ func (f *fixture) testResourceLives() {
 	f.is(f.s.ChangeResources(f.ctx, []*store.Resource{q}, false), store.ErrExists)
 }
 
+func (f *fixture) testResourceParents() {
+	bus := f.resource(store.KindBus, "bus")
+	below := func(parent int64, name string) *store.Resource { return newResource(store.KindRule, parent, name) }
+	rule := below(bus.Number, "r")
+	f.ok(f.s.ChangeResources(f.ctx, []*store.Resource{rule}, false))
+	f.is(f.s.ChangeResources(f.ctx, []*store.Resource{below(1<<40, "r")}, false), store.ErrNotFound)
+
+	// What has something below it stays.
+	gone := *bus
+	gone.Status = event.Deleted
+	f.is(f.s.ChangeResources(f.ctx, []*store.Resource{&gone}, false), store.ErrConflict)
+	f.same("revision given", gone.Revision, bus.Revision)
+	_, err := f.s.Resource(f.ctx, bus.ResourceKey)
+	f.ok(err)
+	// Both can go at once, in any order.
+	rule.Status = event.Deleted
+	f.ok(f.s.ChangeResources(f.ctx, []*store.Resource{&gone, rule}, false))
+	f.is(f.s.ChangeResources(f.ctx, []*store.Resource{below(bus.Number, "s")}, false), store.ErrNotFound)
+	f.is(f.s.ChangeResources(f.ctx, []*store.Resource{rule}, false), store.ErrNotFound)
+
+	// Of a deletion and a birth at a time one is refused.
+	for i := range 8 {
+		bus := f.resource(store.KindBus, fmt.Sprint("bus", i))
+		child := below(bus.Number, "r")
+		var wg sync.WaitGroup
+		var born, died error
+		wg.Go(func() { born = f.s.ChangeResources(f.ctx, []*store.Resource{child}, false) })
+		bus.Status = event.Deleted
+		died = f.s.ChangeResources(f.ctx, []*store.Resource{bus}, false)
+		wg.Wait()
+		if errors.Is(born, store.ErrNotFound) == errors.Is(died, store.ErrConflict) {
+			f.Fatalf("born: %v, died: %v", born, died)
+		}
+	}
+}
+
 func (f *fixture) testListResources() {
+	parent := f.resource(store.KindBus, "parent").Number
 	var names []string
 	for i, name := range []string{"a", "ab", "abc", "ä", "äb", "b", "B", "a%", "a_"} {
 		f.resource(store.KindRule, name)
@@ -215,7 +252,7 @@ func (f *fixture) testListResources() {
 			case 2:
 				r.Kind = store.KindQueue
 			case 3:
-				r.Parent = 7
+				r.Parent = parent
 			}
 			f.ok(f.s.ChangeResources(f.ctx, []*store.Resource{r}, true))
 		}
@@ -255,7 +292,7 @@ func (f *fixture) testListResources() {
 			}
 		}
 	}
-	got, _ := list(store.ListResources{Parent: 7})
+	got, _ := list(store.ListResources{Parent: parent})
 	f.same("of one parent", len(got), 9)
 	got, _ = list(store.ListResources{Parent: -1})
 	f.same("of any parent", len(got), 18)

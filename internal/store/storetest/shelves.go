@@ -78,7 +78,7 @@ func (f *fixture) testDeposits() {
 	f.same("received", bodies(got)[:2], []string{"m1", "m2"})
 	f.same("attributes", got[0].Attributes, b.Deposits[0].Attributes)
 	f.same("sent", got[0].Sent, f.now)
-	if got[0].MessageID == got[1].MessageID || got[0].MessageID == [16]byte{} {
+	if got[0].MessageID == got[1].MessageID || got[0].MessageID == (event.UUID{}) {
 		f.Fatal("messages without ids of their own")
 	}
 	inGroup := f.receive(fifo, &store.QueueReceive{Max: 3, FIFO: true})

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AttemptsAppend", (*fixture).testAttempts},
 		{"AttemptOrder", (*fixture).testAttemptOrder},
 		{"Concurrent", (*fixture).testConcurrent},
+		{"Retention", (*fixture).testRetention},
 		{"FindEvent", (*fixture).testFindEvent},
 		{"ListEvents", (*fixture).testListEvents},
 		{"ListEventsFilters", (*fixture).testListEventsFilters},
@@ -59,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ResourceConflict", (*fixture).testResourceConflict},
 		{"ResourceAllOrNothing", (*fixture).testResourceAllOrNothing},
 		{"ResourceLives", (*fixture).testResourceLives},
+		{"ResourceParents", (*fixture).testResourceParents},
 		{"ListResources", (*fixture).testListResources},
 		{"ChangedResources", (*fixture).testChangedResources},
 		{"AWSIDs", (*fixture).testAWSIDs},
@@ -67,6 +69,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Queue", (*fixture).testQueue},
 		{"QueueReceipts", (*fixture).testQueueReceipts},
 		{"QueueExpiry", (*fixture).testQueueExpiry},
+		{"QueueDrop", (*fixture).testQueueDrop},
+		{"ReadyQueues", (*fixture).testReadyQueues},
 		{"FIFO", (*fixture).testFIFO},
 		{"FIFODedup", (*fixture).testFIFODedup},
 		{"DeadLetters", (*fixture).testDeadLetters},
@@ -108,7 +112,7 @@ type fixture struct {
 func newFixture(t *testing.T, s store.Store) *fixture {
 	f := &fixture{T: t, ctx: t.Context(), s: s, now: start}
 	var err error
-	f.lane, err = s.OpenLane(f.ctx, 0)
+	f.lane, err = s.OpenLane(f.ctx)
 	f.ok(err)
 	f.reload()
 	return f

@@ -33,7 +33,6 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/netguard"
-	"github.com/waybill-dev/waybill/internal/retry"
 	"github.com/waybill-dev/waybill/internal/target"
 	"github.com/waybill-dev/waybill/internal/target/wire"
 )
@@ -96,12 +95,11 @@ type Client struct {
 // New returns a client.
 func New(o Options) *Client {
 	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
-	c := &Client{
-		resolve: o.Resolve, timeout: o.Timeout, turns: map[turnKey]*turns{},
-		wire: wire.New(wire.Options{Guard: o.Guard, Timeout: o.Timeout, RootCAs: o.RootCAs}),
+	w := wire.New(wire.Options{Guard: o.Guard, Timeout: o.Timeout, RootCAs: o.RootCAs})
+	return &Client{
+		resolve: o.Resolve, wire: w, timeout: o.Timeout, turns: map[turnKey]*turns{},
+		tokens: tokens{wire: w, known: map[[32]byte]*token{}},
 	}
-	c.tokens.init(c)
-	return c
 }
 
 // Close closes the connections that are not in use. Call it when no more will
@@ -141,7 +139,7 @@ func (d *destination) Send(ctx context.Context, m target.Message) target.Result 
 		r.Permanent = e.Final
 		return end(ctx, r, called, event.ClassRefused, "The API destination is inactive: "+e.Inactive+".")
 	}
-	q, err := d.build(&e, m)
+	q, err := d.build(&e, &m)
 	if err != nil {
 		r.Permanent = true
 		return end(ctx, r, called, event.ClassConfig, "The request cannot be made: "+err.Error()+".")
@@ -160,7 +158,7 @@ func (d *destination) Send(ctx context.Context, m target.Message) target.Result 
 func end(ctx context.Context, r target.Result, called time.Time, class event.Class, message string) target.Result {
 	r.Class, r.Message = class, message
 	if ctx.Err() != nil {
-		r.Class, r.Message, r.RetryAfter, r.Permanent = target.Interrupted, "Interrupted by shutdown.", 0, false
+		r.Interrupt()
 	}
 	r.Total = time.Since(called)
 	return r
@@ -169,68 +167,50 @@ func end(ctx context.Context, r target.Result, called time.Time, class event.Cla
 // try sends the request, a second time if a kept token is no longer taken.
 func (c *Client) try(ctx context.Context, e *Endpoint, q *request, r *target.Result) {
 	deadline := r.Started.Add(c.timeout)
-	origin := c.wire.Origin(q.url)
-	for asked := 1; ; asked++ {
+	for again := false; ; again = true {
 		fresh := false
 		if e.TokenURL != "" {
-			token, isNew, err := c.tokens.get(ctx, e, deadline)
-			if err != nil {
-				c.tokenFailed(ctx, r, err)
+			var err error
+			if q.token, fresh, err = c.tokens.get(ctx, e, deadline); err != nil {
+				tokenFailed(ctx, r, err)
 				return
 			}
-			fresh = isNew
-			q.token = token
 		}
-		a, err := origin.Exchange(ctx, wire.Request{
+		wait, refused := q.origin.Exchange(ctx, wire.Request{
 			Head: q, Body: q.body, NoAnswerBody: e.Method == http.MethodHead, Start: r.Started, Deadline: deadline,
 		}, r)
-		unauthorized := a.Status == http.StatusUnauthorized || a.Status == http.StatusProxyAuthRequired
-		if err == nil && unauthorized && e.TokenURL != "" {
+		if unauthorized(r.Status) && e.TokenURL != "" {
 			c.tokens.drop(e, q.token)
-			if !fresh && asked == 1 {
+			if !fresh && !again {
 				*r = target.Result{Started: r.Started}
 				continue
 			}
 		}
-		if err == nil {
-			err = judge(r, &a)
+		if refused {
+			refuse(r, wait)
 		}
-		if err != nil {
-			origin.Fail(ctx, r, err)
-		}
+		r.Permanent = r.Permanent || r.Class == event.ClassRedirect
 		return
 	}
 }
 
-func (c *Client) tokenFailed(ctx context.Context, r *target.Result, err error) {
-	if ctx.Err() != nil {
-		r.Class, r.Message = target.Interrupted, "Interrupted by shutdown."
-		return
-	}
+func tokenFailed(ctx context.Context, r *target.Result, err error) {
 	r.Class, r.Message = event.ClassConfig, err.Error()
 	if failed, ok := errors.AsType[*tokenError](err); ok {
 		r.Class = failed.class
 	}
+	if ctx.Err() != nil {
+		r.Interrupt()
+	}
 }
 
-// judge decides what an answer means. A refusal stands by its status alone,
-// but a 2xx only counts once its body has ended or was long enough: broken, why
-// it has not, is returned then.
-func judge(r *target.Result, a *wire.Answer) (broken error) {
-	switch {
-	case a.Status >= 200 && a.Status <= 299:
-		return a.Broken
-	case a.Status >= 300 && a.Status <= 399:
-		r.Class = event.ClassRedirect
-		r.Message = wire.RedirectMessage(a.Status, a.Location)
-		r.Permanent = true
-		return nil
-	}
+// refuse says what an answer means that is no success and no redirect.
+func refuse(r *target.Result, wait time.Duration) {
 	r.Class = event.ClassStatus
-	r.Permanent = !passes(a.Status)
-	r.Message = "The endpoint answered " + wire.StatusText(a.Status)
+	r.Permanent = !passes(r.Status)
+	r.Message = "The endpoint answered " + wire.StatusText(r.Status)
 	switch {
-	case a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
+	case r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden:
 		r.Message += "; check the credentials of the API destination's connection."
 	case r.Permanent:
 		r.Message += ", which is final; only 2xx counts as delivered."
@@ -238,16 +218,15 @@ func judge(r *target.Result, a *wire.Answer) (broken error) {
 		r.Message += "; only 2xx counts as delivered."
 	}
 	if !r.Permanent {
-		r.RetryAfter = retry.ParseRetryAfter(a.RetryAfter, r.Started.Add(r.FirstByte))
+		r.RetryAfter = wait
 	}
-	return nil
+}
+
+func unauthorized(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired
 }
 
 // passes tells whether another try may bring another status.
 func passes(status int) bool {
-	switch status {
-	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusConflict, http.StatusTooManyRequests:
-		return true
-	}
-	return status >= 500
+	return unauthorized(status) || status == http.StatusConflict || status == http.StatusTooManyRequests || status >= 500
 }

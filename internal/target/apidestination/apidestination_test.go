@@ -19,7 +19,10 @@ import (
 	"github.com/waybill-dev/waybill/internal/target/apidestination"
 )
 
-var message = target.Message{EventID: "1", Type: "order", Body: []byte(`{"detail":{"id":"a/b","n":7,"o":{"x":1}}}`), Attempt: 1}
+var (
+	payload = []byte(`{"detail":{"id":"a/b","n":7,"o":{"x":1}}}`)
+	message = target.Message{EventID: "1", Type: "order", Body: payload, Attempt: 1, Event: &event.Event{Payload: payload}}
+)
 
 // peer answers with a status and keeps the last request.
 type peer struct {
@@ -85,6 +88,26 @@ func TestRequest(t *testing.T) {
 	}
 	if p.body != `{"detail":"mine","tenant":"\"quoted\""}` {
 		t.Errorf("body %s", p.body)
+	}
+}
+
+// What a connection does not replace in a body stays as it was written.
+func TestBodyParameters(t *testing.T) {
+	t.Parallel()
+	p := newHTTPPeer(t, nil)
+	_, to := open(t, always(apidestination.Endpoint{URL: p.URL, Method: "POST", Body: [][2]string{{"b", "<old>"}, {"b", "new"}}}),
+		event.APIDestinationTarget{}, apidestination.Options{})
+	m := message
+	m.Body = []byte(`{"c":"<&>","a":12345678901234567890,"b":1}`)
+	if r := to.Send(t.Context(), m); r.Class != event.ClassNone {
+		t.Fatalf("%+v", r)
+	}
+	if p.body != `{"a":12345678901234567890,"b":"new","c":"<&>"}` {
+		t.Errorf("body %s", p.body)
+	}
+	m.Body = []byte(`null`)
+	if r := to.Send(t.Context(), m); r.Class != event.ClassConfig || !r.Permanent {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -336,24 +359,13 @@ func TestConfigurationThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestGuard(t *testing.T) {
+func TestGuardOfTheTokenEndpoint(t *testing.T) {
 	t.Parallel()
 	p := newHTTPPeer(t, nil)
-	for name, e := range map[string]apidestination.Endpoint{
-		"endpoint": {URL: p.URL, Method: "POST"},
-		"token":    {URL: "https://203.0.114.5/", Method: "POST", TokenURL: p.URL, ClientID: "id", ClientSecret: "s"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := apidestination.New(apidestination.Options{Resolve: func(event.Scope, string) (apidestination.Endpoint, error) { return e, nil }})
-			t.Cleanup(c.Close)
-			to, err := c.Open(event.Target{Kind: event.TargetAPIDestination, APIDestination: &event.APIDestinationTarget{ARN: destinationARN}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r := to.Send(t.Context(), message); r.Class != event.ClassBlocked {
-				t.Errorf("%+v", r)
-			}
-		})
+	e := apidestination.Endpoint{URL: "https://203.0.114.5/", Method: "POST", TokenURL: p.URL, ClientID: "id", ClientSecret: "s"}
+	_, to := openGuarded(t, always(e), event.APIDestinationTarget{}, apidestination.Options{})
+	if r := to.Send(t.Context(), message); r.Class != event.ClassBlocked {
+		t.Errorf("%+v", r)
 	}
 	if p.requests() != 0 {
 		t.Error("the guard let a request through")

@@ -21,10 +21,10 @@ import (
 
 // request is one request, but for a token.
 type request struct {
-	url   *url.URL
-	head  string // up to what follows
-	token string
-	body  []byte
+	origin *wire.Origin
+	head   string // up to what follows
+	token  string
+	body   []byte
 }
 
 // AppendHead implements wire.Head.
@@ -45,9 +45,9 @@ func (q *request) AppendHead(dst, body []byte, _ time.Time) []byte {
 
 // prepared is the part of requests that is the same for all events.
 type prepared struct {
-	of   Endpoint
-	url  *url.URL
-	head string
+	of     Endpoint
+	origin *wire.Origin
+	head   string
 }
 
 // fits tells whether p was made of this very endpoint. One that was read anew
@@ -68,16 +68,16 @@ func fixed(to *event.APIDestinationTarget) bool {
 }
 
 // build makes the request of an event.
-func (d *destination) build(e *Endpoint, m target.Message) (*request, error) {
+func (d *destination) build(e *Endpoint, m *target.Message) (*request, error) {
 	p := d.last.Load()
 	if !d.fixed || !p.fits(e) {
 		var err error
-		if p, err = prepare(e, d.to, m); err != nil {
+		if p, err = d.prepare(e, m); err != nil {
 			return nil, err
 		}
 		d.last.Store(p)
 	}
-	q := &request{url: p.url, head: p.head}
+	q := &request{origin: p.origin, head: p.head}
 	if e.Method == http.MethodGet || e.Method == http.MethodHead {
 		return q, nil // a body means nothing there, and servers refuse it
 	}
@@ -97,25 +97,22 @@ func (d *destination) build(e *Endpoint, m target.Message) (*request, error) {
 // prepare makes all of a request but its body. What the rule's target adds
 // comes first, then what the connection does, which counts. Its error is for
 // the owner and holds no values.
-func prepare(e *Endpoint, to *event.APIDestinationTarget, m target.Message) (*prepared, error) {
+func (d *destination) prepare(e *Endpoint, m *target.Message) (*prepared, error) {
 	u, err := wire.ParseURL(e.URL)
 	if err != nil {
 		return nil, err
 	}
-	values := values{event: m.Body}
-	if m.Event != nil {
-		values.event = m.Event.Payload
-	}
-	if err := fillPath(u, to.PathValues, &values); err != nil {
+	values := values{event: m.Event.Payload}
+	if err := fillPath(u, d.to.PathValues, &values); err != nil {
 		return nil, err
 	}
 	query := url.Values{}
-	for _, name := range slices.Sorted(maps.Keys(to.Query)) {
-		query.Set(name, values.of(to.Query[name]))
+	for _, name := range slices.Sorted(maps.Keys(d.to.Query)) {
+		query.Set(name, values.of(d.to.Query[name]))
 	}
 	addQuery(u, query, e.Query)
 	h := http.Header{}
-	for name, value := range to.Header {
+	for name, value := range d.to.Header {
 		h.Set(name, values.of(value))
 	}
 	for _, one := range e.Header {
@@ -128,7 +125,7 @@ func prepare(e *Endpoint, to *event.APIDestinationTarget, m target.Message) (*pr
 		setDefault(h, "Content-Type", "application/json; charset=utf-8")
 	}
 	line, err := head(e.Method, u, h)
-	return &prepared{of: *e, url: u, head: line}, err
+	return &prepared{of: *e, origin: d.client.wire.Origin(u), head: line}, err
 }
 
 // fillPath replaces the *s of a URL's path.
@@ -182,39 +179,18 @@ func addQuery(u *url.URL, more url.Values, then [][2]string) {
 
 // withBody adds members to the JSON object that a body is.
 func withBody(body []byte, add [][2]string) ([]byte, error) {
-	members := map[string]json.RawMessage{}
-	if err := json.Unmarshal(body, &members); err != nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return nil, errors.New("the connection adds body parameters, which takes an event that is shaped into a JSON object")
 	}
-	var b bytes.Buffer
-	b.WriteByte('{')
-	added := map[string]string{}
 	for _, one := range add {
-		added[one[0]] = one[1]
+		members[one[0]], _ = json.Marshal(one[1]) // a string always has a form
 	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if _, replaced := added[name]; replaced {
-			continue
-		}
-		b.Write(quote(name))
-		b.WriteByte(':')
-		b.Write(members[name])
-		b.WriteByte(',')
-	}
-	for _, name := range slices.Sorted(maps.Keys(added)) {
-		b.Write(quote(name))
-		b.WriteByte(':')
-		b.Write(quote(added[name]))
-		b.WriteByte(',')
-	}
-	b.Truncate(b.Len() - 1)
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-func quote(text string) []byte {
-	b, _ := json.Marshal(text) // a string always has a form
-	return b
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(members) // what was read can be written
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // ofConnection are headers that belong to the connection, not to a request.

@@ -1,15 +1,12 @@
 package apidestination
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,9 +28,9 @@ const (
 // tokens keeps the tokens of OAuth connections until shortly before they run
 // out. Those who need the same one while it is fetched wait for it.
 type tokens struct {
-	client *Client
-	mu     sync.Mutex
-	known  map[[32]byte]*token
+	wire  *wire.Client
+	mu    sync.Mutex
+	known map[[32]byte]*token
 }
 
 type token struct {
@@ -64,8 +61,6 @@ type tokenError struct {
 }
 
 func (e *tokenError) Error() string { return e.message }
-
-func (t *tokens) init(c *Client) { t.client, t.known = c, map[[32]byte]*token{} }
 
 // keyOf tells one set of credentials from another; it keeps none in clear.
 func keyOf(e *Endpoint) [32]byte {
@@ -140,27 +135,26 @@ func (c *Client) Authorize(ctx context.Context, e Endpoint) (refused bool, err e
 
 // fetch asks the authorization endpoint.
 func (t *tokens) fetch(ctx context.Context, e *Endpoint, deadline time.Time) (text string, life time.Duration, err error) {
-	q, err := tokenRequest(e)
+	q, err := t.request(e)
 	if err != nil {
 		return "", 0, &tokenError{class: event.ClassConfig, message: "The connection's authorization request cannot be made: " + err.Error() + ".", refused: true}
 	}
 	r := target.Result{Started: time.Now()}
-	origin := t.client.wire.Origin(q.url)
-	a, err := origin.Exchange(ctx, wire.Request{Head: q, Body: q.body, Start: r.Started, Deadline: deadline}, &r)
-	if err == nil && a.Status >= 200 && a.Status <= 299 {
-		err = a.Broken
-	}
+	_, refused := q.origin.Exchange(ctx, wire.Request{Head: q, Body: q.body, Start: r.Started, Deadline: deadline}, &r)
 	switch {
 	case ctx.Err() != nil:
 		return "", 0, ctx.Err()
-	case err != nil:
-		origin.Fail(ctx, &r, err)
-		return "", 0, &tokenError{class: r.Class, message: "The connection's authorization endpoint gave no token: " + r.Message}
-	case a.Status < 200 || a.Status > 299:
+	case refused:
 		return "", 0, &tokenError{
 			class:   event.ClassStatus,
-			message: "The connection's authorization endpoint answered " + wire.StatusText(a.Status) + "; check the connection's client id, secret and endpoint.",
-			refused: !passesForToken(a.Status),
+			message: "The connection's authorization endpoint answered " + wire.StatusText(r.Status) + "; check the connection's client id, secret and endpoint.",
+			refused: !passesForToken(r.Status),
+		}
+	case r.Class != event.ClassNone:
+		return "", 0, &tokenError{
+			class:   r.Class,
+			message: "The connection's authorization endpoint gave no token: " + r.Message,
+			refused: r.Class == event.ClassRedirect,
 		}
 	}
 	text, life, ok := readToken(r.Body, r.Truncated)
@@ -174,9 +168,9 @@ func passesForToken(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500
 }
 
-// tokenRequest makes the request of the client credentials grant: in the query
+// request makes the request of the client credentials grant: in the query
 // of a GET, else as a form, or as JSON where the connection's header says so.
-func tokenRequest(e *Endpoint) (*request, error) {
+func (t *tokens) request(e *Endpoint) (*request, error) {
 	u, err := wire.ParseURL(e.TokenURL)
 	if err != nil {
 		return nil, err
@@ -193,7 +187,7 @@ func tokenRequest(e *Endpoint) (*request, error) {
 	for _, one := range e.TokenHeader {
 		h.Set(one[0], one[1])
 	}
-	q := &request{url: u}
+	q := &request{origin: t.wire.Origin(u)}
 	method := cmp.Or(e.TokenMethod, http.MethodPost)
 	if method == http.MethodGet {
 		addQuery(u, encoded, e.TokenQuery)
@@ -202,26 +196,11 @@ func tokenRequest(e *Endpoint) (*request, error) {
 		setDefault(h, "Content-Type", "application/x-www-form-urlencoded")
 		q.body = []byte(encoded.Encode())
 		if strings.HasPrefix(h.Get("Content-Type"), "application/json") {
-			q.body = jsonObject(form)
+			q.body, _ = json.Marshal(form) // strings always have a form
 		}
 	}
 	q.head, err = head(method, u, h)
 	return q, err
-}
-
-func jsonObject(members map[string]string) []byte {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, name := range slices.Sorted(maps.Keys(members)) {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.Write(quote(name))
-		b.WriteByte(':')
-		b.Write(quote(members[name]))
-	}
-	b.WriteByte('}')
-	return b.Bytes()
 }
 
 // readToken reads an answer of RFC 6749, section 5.1. It takes a token a

@@ -23,12 +23,14 @@ var (
 	ErrRefused = errors.New("the event bus refused the event")
 )
 
-// Options are the ways onto a bus. Each returns when the event is durable.
-// Errors that wrap ErrHeld, ErrAbsent and ErrRefused mean what those say; any
-// other is tried again.
+// Options are the ways onto a bus. Each returns when the event is durable, or
+// soon after ctx has ended. Errors that wrap ErrHeld, ErrAbsent and ErrRefused
+// mean what those say, to whoever owns the rule or the destination; any other is
+// tried again and not shown.
 type Options struct {
-	// PutFromBus puts the envelope of an event on a further bus.
-	PutFromBus func(ctx context.Context, t event.BusTarget, e *event.Event, envelope []byte) error
+	// PutFromBus puts an event on a further bus, by the envelope that it came
+	// in: a rule's input could state any account, source and id.
+	PutFromBus func(ctx context.Context, t event.BusTarget, e *event.Event) error
 	// PutFromSource puts an event destination's event on its source's bus.
 	PutFromSource func(ctx context.Context, t event.SourceTarget, detailType string, at time.Time, detail []byte) error
 }
@@ -38,7 +40,7 @@ func (o Options) Opener(t event.Target) (target.Target, error) {
 	switch {
 	case t.Kind == event.TargetBus && t.Bus != nil:
 		to := *t.Bus
-		return put(func(ctx context.Context, m target.Message) error { return o.PutFromBus(ctx, to, m.Event, m.Body) }), nil
+		return put(func(ctx context.Context, m target.Message) error { return o.PutFromBus(ctx, to, m.Event) }), nil
 	case t.Kind == event.TargetEventSource && t.EventSource != nil:
 		to := *t.EventSource
 		return put(func(ctx context.Context, m target.Message) error {
@@ -53,23 +55,23 @@ type put func(ctx context.Context, m target.Message) error
 // Send puts the event on the bus.
 func (p put) Send(ctx context.Context, m target.Message) target.Result {
 	r := target.Result{Started: time.Now()}
-	err := p(ctx, m)
-	r.Total = time.Since(r.Started)
+	err := ctx.Err()
 	if err == nil {
-		return r
+		err = p(ctx, m)
 	}
-	r.Message = err.Error()
+	r.Total = time.Since(r.Started)
 	switch {
+	case err == nil:
 	case errors.Is(err, ErrHeld):
-		r.Class = target.Held
+		r.Class, r.Message = target.Held, err.Error()
 	case errors.Is(err, ErrAbsent):
-		r.Class, r.Permanent = event.ClassNoTarget, true
+		r.Class, r.Message, r.Permanent = event.ClassNoTarget, err.Error(), true
 	case errors.Is(err, ErrRefused):
-		r.Class, r.Permanent = event.ClassRefused, true
+		r.Class, r.Message, r.Permanent = event.ClassRefused, err.Error(), true
 	case ctx.Err() != nil:
-		r.Class = target.Interrupted
-	default:
-		r.Class = event.ClassConnect
+		r.Interrupt()
+	default: // a failure of our own, whose text is for the log
+		r.Class, r.Message = event.ClassConnect, "Waybill cannot put the event on the bus right now."
 	}
 	return r
 }

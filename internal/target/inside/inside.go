@@ -14,7 +14,7 @@ import (
 )
 
 // Options find queues and log groups by their ARNs. An error means that no
-// retry would help.
+// retry would help, and tells whoever owns the rule why.
 type Options struct {
 	Queue func(t event.QueueTarget, dedupID string, body []byte) (event.Deposit, error)
 	Log   func(t event.LogTarget) (group int64, err error)
@@ -49,9 +49,14 @@ func (o Options) Opener(t event.Target) (target.Target, error) {
 type prepare func(m target.Message) (event.Deposit, error)
 
 // Send prepares the deposit.
-func (p prepare) Send(_ context.Context, m target.Message) target.Result {
+func (p prepare) Send(ctx context.Context, m target.Message) target.Result {
 	r := target.Result{Started: time.Now()}
+	if ctx.Err() != nil {
+		r.Interrupt()
+		return r
+	}
 	d, err := p(m)
+	r.Total = time.Since(r.Started)
 	if err != nil {
 		r.Class, r.Message, r.Permanent = event.ClassNoTarget, err.Error(), true
 		return r

@@ -17,12 +17,8 @@ func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 	if e.client.now != nil {
 		r.Started = e.client.now()
 	}
-	a, err := e.origin.Exchange(ctx, wire.Request{Head: e, Body: m.Body, Start: start}, &r)
-	if err == nil {
-		err = judge(&r, &a)
-	}
-	if err != nil {
-		e.origin.Fail(ctx, &r, err)
+	if wait, refused := e.origin.Exchange(ctx, wire.Request{Head: e, Body: m.Body, Start: start}, &r); refused {
+		refuse(&r, wait)
 	}
 	r.Total = time.Since(start)
 	return r

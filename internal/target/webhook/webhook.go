@@ -4,24 +4,15 @@
 // connections among them. It is built for hostile endpoints; see package wire,
 // the HTTP client below it.
 //
-// # One try
-//
-// A Send is one request, over HTTP/1.1. What breaks after the request was
-// written is a failed try, left to the engine's schedule, because the endpoint
-// may have acted on it.
-//
 // # Failure
 //
-// Send never returns an error: what went wrong is in the Result, as a class
-// for programs and a sentence for the person who owns the endpoint. The
-// sentence holds no secret, nothing of the URL but its host, and no address
-// that the owner did not configure.
+// Whatever is not 2xx is tried again by the engine's schedule, but for 410,
+// which is final. 429 and 503 may ask to be left alone for a while.
 package webhook
 
 import (
 	"cmp"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -42,8 +33,6 @@ type Options struct {
 	// Timeout covers a whole exchange, from name resolution to the last byte
 	// of the answer's body. 0 means 20 s.
 	Timeout time.Duration
-	// UserAgent is sent as it is. "" means Waybill's own.
-	UserAgent string
 	// RootCAs are trusted instead of the system's, unless nil.
 	RootCAs *x509.CertPool
 	// Now gives signatures their time. nil means time.Now.
@@ -52,20 +41,14 @@ type Options struct {
 
 // Client opens webhook targets. It is safe for concurrent use.
 type Client struct {
-	wire      *wire.Client
-	userAgent string
-	now       func() time.Time
+	wire *wire.Client
+	now  func() time.Time
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	if o.Timeout <= 0 {
-		o.Timeout = defaultTimeout
-	}
-	return &Client{
-		wire:      wire.New(wire.Options{Guard: o.Guard, Timeout: o.Timeout, RootCAs: o.RootCAs}),
-		userAgent: cmp.Or(o.UserAgent, wire.UserAgent), now: o.Now,
-	}
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	return &Client{wire: wire.New(wire.Options{Guard: o.Guard, Timeout: o.Timeout, RootCAs: o.RootCAs}), now: o.Now}
 }
 
 // Close closes the connections that are not in use. Call it when no more will
@@ -100,20 +83,12 @@ func (c *Client) Open(t event.Target) (target.Target, error) {
 			return nil, errors.New("open webhook: a signing secret is empty; roll the destination's secret")
 		}
 	}
-	e := &endpoint{client: c, origin: c.wire.Origin(u), signer: sign.NewStripe(t.Webhook.Secrets...)}
-	authorization := ""
-	if u.User != nil {
-		password, _ := u.User.Password()
-		credentials := u.User.Username() + ":" + password
-		authorization = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(credentials)) + "\r\n"
-	}
-	e.head = "POST " + u.RequestURI() + " HTTP/1.1\r\n" +
+	head := "POST " + u.RequestURI() + " HTTP/1.1\r\n" +
 		"Host: " + u.Host + "\r\n" +
-		"User-Agent: " + c.userAgent + "\r\n" +
+		"User-Agent: " + wire.UserAgent + "\r\n" +
 		"Accept: */*\r\n" +
 		"Cache-Control: no-cache\r\n" +
-		authorization +
 		"Content-Type: application/json; charset=utf-8\r\n" +
 		"Content-Length: "
-	return e, nil
+	return &endpoint{client: c, origin: c.wire.Origin(u), head: head, signer: sign.NewStripe(t.Webhook.Secrets...)}, nil
 }

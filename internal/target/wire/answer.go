@@ -124,9 +124,9 @@ func StatusText(status int) string {
 	return text
 }
 
-// RedirectMessage says of a redirect only the host that it leads to: a path or a
+// redirectMessage says of a redirect only the host that it leads to: a path or a
 // query may hold a token.
-func RedirectMessage(status int, location string) string {
+func redirectMessage(status int, location string) string {
 	where := ""
 	if location != "" {
 		where = " elsewhere"
@@ -152,7 +152,7 @@ func Shorten(s string) string {
 	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
-// Seconds writes a time-out for a person.
-func Seconds(d time.Duration) string {
+// seconds writes a time-out for a person.
+func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + " s"
 }

@@ -41,19 +41,32 @@ type conn struct {
 	reader *bufio.Reader
 	out    []byte
 	// quota is how much more may be read before the answer is too large.
-	quota int
-	since time.Time // when it became idle
+	quota  int
+	failed error     // what ended reading, unless the peer did
+	since  time.Time // when it became idle
 }
 
 // Read keeps an answer's headers from growing without bound; its body is
 // bounded by who reads it.
-func (c *conn) Read(p []byte) (int, error) {
-	if c.quota <= 0 {
-		return 0, errHeaderTooLarge
+func (c *conn) Read(p []byte) (n int, err error) {
+	if err = errHeaderTooLarge; c.quota > 0 {
+		n, err = c.Conn.Read(p[:min(len(p), c.quota)])
+		c.quota -= n
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.quota)])
-	c.quota -= n
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.failed = err
+	}
 	return n, err
+}
+
+// abort closes the connection at once. Close of a TLS connection says goodbye
+// first, for which a peer that reads nothing can make it wait 5 s.
+func (c *conn) abort() {
+	if secured, ok := c.Conn.(*tls.Conn); ok {
+		_ = secured.NetConn().Close() // whatever became of it is known already
+		return
+	}
+	_ = c.Close() // likewise
 }
 
 // pool keeps the idle connections to one address.
@@ -212,7 +225,8 @@ type answer struct {
 	headers              []event.Header // what is kept of them
 	location, retryAfter string
 	body                 io.Reader
-	last                 bool // the connection cannot serve again
+	broken               error // why the body did not end, nil if it did or was long enough
+	last                 bool  // the connection cannot serve again
 }
 
 // answer reads an answer up to its body.
@@ -273,11 +287,8 @@ func (b *counted) Read(p []byte) (int, error) {
 func (c *conn) response(to *http.Request) (*http.Response, error) {
 	for range maxInformational {
 		res, err := http.ReadResponse(c.reader, to)
-		if err != nil && c.quota <= 0 {
-			return nil, errHeaderTooLarge // whatever the parser made of their cut end
-		}
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(c.failed, err) // whatever the parser made of a cut end
 		}
 		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			c.quota = 2 * maxReadBody // chunks and trailers have their own overhead

@@ -15,13 +15,12 @@ import (
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
-// Fail sets the class and message of a try that brought no complete answer.
+// fail sets the class and message of a try that brought no complete answer.
 // The texts of network errors are never passed on: they name addresses of
 // resolvers, of this machine and of its network.
-func (o *Origin) Fail(ctx context.Context, r *target.Result, err error) {
+func (o *Origin) fail(ctx context.Context, r *target.Result, err error) {
 	if ctx.Err() != nil {
-		r.Class = target.Interrupted
-		r.Message = "Interrupted by shutdown."
+		r.Interrupt()
 		return
 	}
 	if blocked, ok := errors.AsType[*netguard.BlockedError](err); ok {
@@ -70,10 +69,10 @@ func (o *Origin) Fail(ctx context.Context, r *target.Result, err error) {
 
 func (o *Origin) timedOut(r *target.Result) {
 	r.Class = event.ClassTimeout
-	r.Message = "No answer within " + Seconds(o.client.timeout) + "; answer 2xx first and do slow work afterwards."
+	r.Message = "No answer within " + seconds(o.client.timeout) + "; answer 2xx first and do slow work afterwards."
 	if r.Status != 0 {
 		r.Message = "The answer " + StatusText(r.Status) + " began but its body did not end within " +
-			Seconds(o.client.timeout) + "; end the answer before slow work."
+			seconds(o.client.timeout) + "; end the answer before slow work."
 	}
 }
 

@@ -15,8 +15,8 @@
 //
 // An idle connection that the peer has closed is noticed before it is used;
 // one that breaks after the request was written is a failed exchange, left to
-// the caller, because the peer may have acted on it. [Origin.Fail] makes of its
-// error a class for programs and a sentence for the person who owns the peer,
+// the engine's schedule, because the peer may have acted on it. What went wrong
+// becomes a class for programs and a sentence for the person who owns the peer,
 // which holds no secret, nothing of the URL but its host, and no address that
 // the owner did not configure.
 package wire
@@ -26,18 +26,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/netguard"
+	"github.com/waybill-dev/waybill/internal/retry"
 	"github.com/waybill-dev/waybill/internal/target"
 )
 
@@ -100,7 +98,7 @@ type Origin struct {
 	host   string // for messages
 }
 
-// Origin returns that of a URL that ParseURL took. All of one host share their
+// Origin returns that of a URL of ParseURL. All of one host share their
 // connections.
 func (c *Client) Origin(u *url.URL) *Origin { return &Origin{client: c, pool: c.pool(u), host: u.Host} }
 
@@ -149,37 +147,57 @@ type Request struct {
 	Deadline     time.Time // zero is the client's time-out after Start
 }
 
-// Answer is what came back, beside what is in the target.Result.
-type Answer struct {
-	Status               int
-	Location, RetryAfter string
-	// Broken is why the body did not end, nil if it did or was long enough.
-	Broken error
+// Exchange sends a request, reads the answer and sets all of r but Total. The
+// class is that of a success if the answer is 2xx and its body ended, or was
+// long enough; a redirect is a failure. An answer outside 2xx and 3xx is a
+// refusal by its status alone, whatever becomes of its body: what its class and
+// message are is for the caller to say. wait is how long it asked to be left
+// alone.
+func (o *Origin) Exchange(ctx context.Context, q Request, r *target.Result) (wait time.Duration, refused bool) {
+	if ctx.Err() != nil {
+		r.Interrupt()
+		return 0, false
+	}
+	a, err := o.exchange(ctx, q, r)
+	if err == nil {
+		switch r.Status / 100 {
+		case 2:
+			err = a.broken
+		case 3:
+			r.Class = event.ClassRedirect
+			r.Message = redirectMessage(r.Status, a.location)
+		default:
+			return retry.ParseRetryAfter(a.retryAfter, r.Started.Add(r.FirstByte)), true
+		}
+	}
+	if err != nil {
+		o.fail(ctx, r, err)
+	}
+	return 0, false
 }
 
-// Exchange sends a request and reads the answer. It sets what r says of that,
-// but for its class, its message and Total. The error is what kept an answer
-// from coming.
-func (o *Origin) Exchange(ctx context.Context, q Request, r *target.Result) (Answer, error) {
+// exchange returns what an answer said beside what r keeps of it. The error is
+// what kept an answer from coming.
+func (o *Origin) exchange(ctx context.Context, q Request, r *target.Result) (answer, error) {
 	deadline := q.Deadline
 	if deadline.IsZero() {
 		deadline = q.Start.Add(o.client.timeout)
 	}
 	c, err := o.pool.get(ctx, deadline)
 	if err != nil {
-		return Answer{}, err
+		return answer{}, err
 	}
 	reusable := false
 	defer func() {
 		if reusable {
 			o.pool.put(c)
 		} else {
-			_ = c.Close() // the answer is judged by what was read
+			c.abort()
 		}
 	}()
 	lift, err := c.begin(ctx, deadline)
 	if err != nil {
-		return Answer{}, err
+		return answer{}, err
 	}
 	c.out = q.Head.AppendHead(c.out[:0], q.Body, r.Started)
 	unwritten := c.write(q.Body)
@@ -192,46 +210,23 @@ func (o *Origin) Exchange(ctx context.Context, q Request, r *target.Result) (Ans
 	a, err := c.answer(to)
 	if err != nil {
 		lift()
-		return Answer{}, cmp.Or(unwritten, err)
+		return answer{}, cmp.Or(unwritten, err)
 	}
 	r.FirstByte = time.Since(q.Start)
 	r.Status = a.status
 	r.Headers = a.headers
 	var ended bool
-	var broken error
 	if a.status != http.StatusSwitchingProtocols { // after which comes no body, but no end either
-		r.Body, r.Truncated, ended, broken = readBody(a.body)
+		r.Body, r.Truncated, ended, a.broken = readBody(a.body)
 	}
 	// Nothing may be left over that the next exchange would take for its own.
 	reusable = lift() && ended && !a.last && unwritten == nil && c.reader.Buffered() == 0
-	return Answer{Status: a.status, Location: a.location, RetryAfter: a.retryAfter, Broken: broken}, nil
+	return a, nil
 }
 
-// ParseURL reads an http:// or https:// URL. The error is for the person who
-// configured it and does not repeat the URL, which may hold a token.
+// ParseURL reads the URL of a target. Its address is judged where it is
+// connected to, after its name has been resolved. The error is for the person
+// who configured it and does not repeat the URL, which may hold a token.
 func ParseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		// The error quotes the URL; only its cause may be shown.
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err
-		}
-		return nil, fmt.Errorf("parse URL: %w", err)
-	}
-	if u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("the URL must begin with https:// or http://")
-	}
-	if u.Opaque != "" || u.Hostname() == "" {
-		return nil, errors.New("the URL has no host name")
-	}
-	if strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("the URL has a colon after its host but no port")
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return nil, errors.New("the URL's port must be a number from 1 to 65535")
-		}
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
+	return netguard.Policy{AllowPrivate: true}.CheckURL(text)
 }

@@ -1,0 +1,24 @@
+package sqlstore
+
+// What the tests of the query plans look at.
+const (
+	VisibleQuery     = visibleQuery
+	InOrderQuery     = inOrderQuery
+	InFlightQuery    = inFlightQuery
+	MovableQuery     = movableQuery
+	DropQuery        = dropQuery
+	ReadyQuery       = readyQuery
+	TrimLogQuery     = trimLogQuery
+	TrimArchiveQuery = trimArchiveQuery
+	ArchivedQuery    = archivedQuery
+	ResourceQuery    = resourceQuery
+	AnyEvent         = anyEvent
+	FailedEvent      = failedEvent
+	TriesQuery       = triesQuery
+	WaitingQuery     = waitingQuery
+	HeadsQuery       = headsQuery
+)
+
+var ListResources = listResources
+
+func (db *DB) PendingEvent() string { return db.pendingEvent() }
