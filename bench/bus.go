@@ -52,7 +52,7 @@ func busRates(ctx context.Context, s settings, r *receiver, bare measured, rep *
 	}
 	var hook, destination measured
 	if err := withServer(ctx, s, r, func(srv *server) error {
-		hook = publishRate(ctx, s, r, srv, putSize)
+		hook = publishRate(ctx, s, r, putSize, srv)
 		return nil
 	}); err != nil {
 		return err
@@ -98,7 +98,8 @@ func queueRate(ctx context.Context, s settings, srv *server) (m measured, settle
 		stop()
 		return m, 0, err
 	}
-	accepted, cpu, start, busy := done.Load(), srv.cpu(), time.Now(), others()
+	busy, all := others(), startedCPU()
+	accepted, cpu, start := done.Load(), srv.cpu(), time.Now()
 	pause(ctx, s.window)
 	after, err := srv.depth(ctx, url)
 	took := time.Since(start)
@@ -110,6 +111,7 @@ func queueRate(ctx context.Context, s settings, srv *server) (m measured, settle
 	m = measured{
 		rate:     float64(after-before) / took.Seconds(),
 		cpu:      float64((srv.cpu() - cpu).Microseconds()) / float64(after-before),
+		started:  float64((startedCPU() - all).Microseconds()) / float64(after-before),
 		accepted: float64((done.Load()-accepted)*putSize) / took.Seconds(),
 	}
 	stop()

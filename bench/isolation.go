@@ -20,7 +20,7 @@ func isolation(ctx context.Context, s settings) error {
 	var rep report
 	var half float64
 	if err := withServer(ctx, s, r, func(srv *server) error {
-		m := publishRate(ctx, s, r, srv, 1)
+		m := publishRate(ctx, s, r, 1, srv)
 		half = m.rate / 2
 		rep.add("single publish, alone", fmt.Sprintf("%.0f/s", m.rate), "")
 		return nil
@@ -39,7 +39,7 @@ func isolation(ctx context.Context, s settings) error {
 	rep.add("healthy alone, at half the maximum", alone.String(), "")
 	if err := withServer(ctx, s, r, func(srv *server) error {
 		for _, path := range []string{"/hang", "/broken"} {
-			if err := srv.destination(ctx, r.url+path); err != nil {
+			if err := srv.destination(ctx, r.url+path, "*"); err != nil {
 				return err
 			}
 		}

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -22,7 +21,8 @@ type receiver struct {
 	url    string
 	server *http.Server
 
-	received atomic.Int64
+	received atomic.Int64 // at /hook
+	retried  atomic.Int64 // at /retried
 	// hold, if set, makes the receiver not answer until it is closed.
 	hold atomic.Pointer[chan struct{}]
 
@@ -41,6 +41,11 @@ func newReceiver() (*receiver, error) {
 	r := &receiver{url: "http://" + l.Addr().String()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hook", r.hook)
+	mux.HandleFunc("/retried", func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		r.retried.Add(1)
+		_, _ = io.WriteString(w, "ok")
+	})
 	mux.HandleFunc("/broken", func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		http.Error(w, "broken", http.StatusInternalServerError)
@@ -150,15 +155,16 @@ func post(ctx context.Context, t *http.Transport, url, key string, body []byte) 
 	return err
 }
 
-// hammer posts from n connections until ctx ends, and counts what went wrong.
-func hammer(ctx context.Context, n int, url, key string, body []byte) (done, failed *atomic.Int64, wait func()) {
+// hammer posts from n connections to the URLs in turn until ctx ends, and
+// counts what went wrong.
+func hammer(ctx context.Context, n int, urls []string, key string, body []byte) (done, failed *atomic.Int64, wait func()) {
 	done, failed = new(atomic.Int64), new(atomic.Int64)
 	t := transport()
 	var wg sync.WaitGroup
-	for range n {
+	for i := range n {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := post(ctx, t, url, key, body); err == nil {
+				if err := post(ctx, t, urls[i%len(urls)], key, body); err == nil {
 					done.Add(1)
 				} else if ctx.Err() == nil {
 					if failed.Add(1) == 1 {
@@ -171,57 +177,16 @@ func hammer(ctx context.Context, n int, url, key string, body []byte) (done, fai
 	return done, failed, func() { wg.Wait(); t.CloseIdleConnections() }
 }
 
-// measured is a rate and the CPU that one operation cost, in microseconds.
-type measured struct{ rate, cpu, accepted float64 }
+// measured is a rate and the CPU that one operation cost, in microseconds: the
+// servers', and that of all that this program started.
+type measured struct{ rate, cpu, started, accepted float64 }
 
 const warmUp = 1500 * time.Millisecond
-
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// others is the processor time that anybody but this program and its children
-// has used since the machine was started.
-func others() time.Duration {
-	stat, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0
-	}
-	line, _, _ := strings.Cut(string(stat), "\n")
-	var all time.Duration
-	for i, f := range strings.Fields(line)[1:] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil || i == 3 || i == 4 || i > 6 { // idle, waiting for a disk, stolen and guests
-			continue
-		}
-		all += time.Duration(n) * 10 * time.Millisecond
-	}
-	return all - ownCPU() - childCPU()
-}
-
-// watched is the server that runs now, whose time counts as ours.
-var watched atomic.Pointer[server]
-
-func childCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
-		return 0
-	}
-	ended := time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	if srv := watched.Load(); srv != nil {
-		return ended + srv.cpu()
-	}
-	return ended
-}
 
 func bareRate(ctx context.Context, s settings, r *receiver) measured {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, _, wait := hammer(ctx, s.connections, r.url+"/hook", "", publication(s.size, 1))
+	_, _, wait := hammer(ctx, s.connections, []string{r.url + "/hook"}, "", publication(s.size, 1))
 	pause(ctx, warmUp)
 	m := window(ctx, s.window, r, ownCPU)
 	cancel()
@@ -231,14 +196,17 @@ func bareRate(ctx context.Context, s settings, r *receiver) measured {
 
 // window measures what arrives at the receiver for a while.
 func window(ctx context.Context, d time.Duration, r *receiver, cpu func() time.Duration) measured {
-	n, c, t, busy := r.received.Load(), cpu(), time.Now(), others()
+	busy, all := others(), startedCPU()
+	n, c, t := r.received.Load(), cpu(), time.Now()
 	pause(ctx, d)
 	got, used, took := r.received.Load()-n, cpu()-c, time.Since(t)
+	all = startedCPU() - all
 	warnBusy(others()-busy, took)
 	if got == 0 {
 		return measured{}
 	}
-	return measured{rate: float64(got) / took.Seconds(), cpu: float64(used.Microseconds()) / float64(got)}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(got) }
+	return measured{rate: float64(got) / took.Seconds(), cpu: each(used), started: each(all)}
 }
 
 func warnBusy(busy, took time.Duration) {
@@ -247,13 +215,23 @@ func warnBusy(busy, took time.Duration) {
 	}
 }
 
-func publishRate(ctx context.Context, s settings, r *receiver, srv *server, batch int) measured {
+// publishRate shares the connections out among the servers.
+func publishRate(ctx context.Context, s settings, r *receiver, batch int, servers ...*server) measured {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done, failed, wait := hammer(ctx, s.connections, srv.url+"/v2/core/events", testKey, publication(s.size, batch))
+	urls := make([]string, len(servers))
+	for i, srv := range servers {
+		urls[i] = srv.url + "/v2/core/events"
+	}
+	done, failed, wait := hammer(ctx, s.connections, urls, testKey, publication(s.size, batch))
 	pause(ctx, warmUp)
 	before, start := done.Load(), time.Now()
-	m := window(ctx, s.window, r, srv.cpu)
+	m := window(ctx, s.window, r, func() (sum time.Duration) {
+		for _, srv := range servers {
+			sum += srv.cpu()
+		}
+		return sum
+	})
 	m.accepted = float64((done.Load()-before)*int64(batch)) / time.Since(start).Seconds()
 	cancel()
 	wait()
@@ -343,7 +321,7 @@ func restart(ctx context.Context, s settings, r *receiver, rep *report, peak *in
 	if err != nil {
 		return err
 	}
-	if err := srv.destination(ctx, r.url+"/hook"); err != nil {
+	if err := srv.destination(ctx, r.url+"/hook", "*"); err != nil {
 		srv.kill()
 		return err
 	}

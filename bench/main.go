@@ -4,6 +4,7 @@
 //	make bench                     all of it
 //	make bench ARGS=-quick         a shorter run, coarser figures
 //	make isolation                 dead destinations beside a healthy one
+//	make bench-postgres            nodes on PostgreSQL beside SQLite
 //
 // Every figure that is a claim is printed as a ratio to the bare POST, with
 // the bound it is to keep. Generator and receiver live in this process, the
@@ -29,7 +30,14 @@ type settings struct {
 	latencyFor  time.Duration
 	undelivered int
 	isolation   bool
+	postgres    bool
 	only        string
+	rounds      int
+	retries     int
+
+	// database is the PostgreSQL that a server uses, and node its name there;
+	// "" is SQLite.
+	database, node string
 }
 
 func main() {
@@ -43,7 +51,10 @@ func main() {
 	flag.DurationVar(&s.latencyFor, "latency", 20*time.Second, "length of a latency measurement at 50/s")
 	flag.IntVar(&s.undelivered, "undelivered", 100_000, "events waiting at the kill")
 	flag.BoolVar(&s.isolation, "isolation", false, "measure isolation instead")
-	flag.StringVar(&s.only, "only", "", "one of: single, batch, bus, latency, restart")
+	flag.BoolVar(&s.postgres, "postgres", false, "measure nodes on PostgreSQL instead")
+	flag.IntVar(&s.rounds, "rounds", 3, "how often variants are measured in turn, with -postgres")
+	flag.IntVar(&s.retries, "retries", 1_000_000, "retries waiting, with -postgres")
+	flag.StringVar(&s.only, "only", "", "one of: single, batch, bus, latency, restart; with -postgres: single, batch, nodes, bus, retries")
 	flag.Parse()
 	if *quick {
 		s.window, s.latencyFor = 3*time.Second, 5*time.Second
@@ -51,8 +62,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	run := benchmark
-	if s.isolation {
+	switch {
+	case s.isolation:
 		run = isolation
+	case s.postgres:
+		run = onPostgres
 	}
 	fmt.Printf("go %s, %d cores, events of ~%d bytes, %d connections\n\n", runtime.Version(), runtime.NumCPU(), s.size, s.connections)
 	if err := run(ctx, s); err != nil {
@@ -60,6 +74,8 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+func (s settings) want(name string) bool { return s.only == "" || s.only == name }
 
 func benchmark(ctx context.Context, s settings) error {
 	r, err := newReceiver()
@@ -71,11 +87,10 @@ func benchmark(ctx context.Context, s settings) error {
 	bare := bareRate(ctx, s, r)
 	rep.add("bare POST", fmt.Sprintf("%.0f/s", bare.rate), "")
 	rep.add("bare POST, CPU of generator and receiver", fmt.Sprintf("%.1f us", bare.cpu), "")
-	want := func(name string) bool { return s.only == "" || s.only == name }
 	var peak int64
-	if want("single") {
+	if s.want("single") {
 		if err := withServer(ctx, s, r, func(srv *server) error {
-			m := publishRate(ctx, s, r, srv, 1)
+			m := publishRate(ctx, s, r, 1, srv)
 			rep.rate("single publish", m, bare, 0.33, 1.6)
 			peak = max(peak, srv.peakRSS())
 			return nil
@@ -83,9 +98,9 @@ func benchmark(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	if want("batch") {
+	if s.want("batch") {
 		if err := withServer(ctx, s, r, func(srv *server) error {
-			m := publishRate(ctx, s, r, srv, 100)
+			m := publishRate(ctx, s, r, 100, srv)
 			rep.rate("batches of 100", m, bare, 0.70, 0.9)
 			peak = max(peak, srv.peakRSS())
 			return nil
@@ -93,12 +108,12 @@ func benchmark(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	if want("bus") {
+	if s.want("bus") {
 		if err := busRates(ctx, s, r, bare, &rep); err != nil {
 			return err
 		}
 	}
-	if want("latency") {
+	if s.want("latency") {
 		bareLatency := bareAt50(ctx, s, r)
 		if err := withServer(ctx, s, r, func(srv *server) error {
 			l := publishAt50(ctx, s, r, srv)
@@ -109,7 +124,7 @@ func benchmark(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	if want("restart") {
+	if s.want("restart") {
 		if err := restart(ctx, s, r, &rep, &peak); err != nil {
 			return err
 		}

@@ -34,14 +34,13 @@ func startServer(ctx context.Context, s settings, dir string) (*server, error) {
 		return nil, err
 	}
 	srv := &server{url: "http://" + addr, dir: dir, http: &http.Client{Timeout: 30 * time.Second}}
-	srv.cmd = exec.CommandContext(ctx, s.binary, "serve", "--data", dir, "--listen", addr, "--dev", "--log-level", "warn") //nolint:gosec // the operator names the binary
+	srv.cmd = exec.CommandContext(ctx, s.binary, "serve", "--data", dir, "--listen", addr, "--dev", "--log-level", "warn", "--node-name", s.node) //nolint:gosec // the operator names the binary
 	srv.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+testKey, "WAYBILL_BOOTSTRAP_LIVE_KEY=sk_live_benchbenchbenchbench",
-		"WAYBILL_BOOTSTRAP_AWS_KEY="+awsKeyID+":"+awsSecret)
+		"WAYBILL_BOOTSTRAP_AWS_KEY="+awsKeyID+":"+awsSecret, "WAYBILL_DATABASE="+s.database)
 	srv.cmd.Stderr = os.Stderr
 	if err := srv.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	watched.Store(srv)
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
 		if res, err := srv.http.Get(srv.url + "/healthz"); err == nil {
@@ -65,23 +64,18 @@ func freePort() (string, error) {
 
 func (srv *server) kill() {
 	_ = srv.cmd.Process.Kill()
-	srv.ended()
+	_ = srv.cmd.Wait()
 }
 
 func (srv *server) stop() {
 	_ = srv.cmd.Process.Signal(syscall.SIGTERM)
-	srv.ended()
-}
-
-func (srv *server) ended() {
-	watched.Store(nil)
 	_ = srv.cmd.Wait()
 }
 
-// destination creates a snapshot destination for everything.
-func (srv *server) destination(ctx context.Context, url string) error {
+// destination creates a snapshot destination for a type of event.
+func (srv *server) destination(ctx context.Context, url, selects string) error {
 	body, err := json.Marshal(map[string]any{
-		"name": "bench", "type": "webhook_endpoint", "event_payload": "snapshot", "enabled_events": []string{"*"},
+		"name": "bench", "type": "webhook_endpoint", "event_payload": "snapshot", "enabled_events": []string{selects},
 		"webhook_endpoint": map[string]string{"url": url},
 	})
 	if err != nil {
@@ -106,22 +100,7 @@ func (srv *server) destination(ctx context.Context, url string) error {
 }
 
 // cpu is the CPU time that the process has used.
-func (srv *server) cpu() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", srv.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
-}
+func (srv *server) cpu() time.Duration { return readProcess(strconv.Itoa(srv.cmd.Process.Pid)).own }
 
 // peakRSS is the largest resident size so far, rss the present one, in bytes.
 func (srv *server) peakRSS() int64 { return srv.status("VmHWM:") }
@@ -146,7 +125,7 @@ func (srv *server) status(field string) int64 {
 // withServer runs fn against a fresh server with one destination.
 func withServer(ctx context.Context, s settings, r *receiver, fn func(*server) error) error {
 	return withFreshServer(ctx, s, func(srv *server) error {
-		if err := srv.destination(ctx, r.url+"/hook"); err != nil {
+		if err := srv.destination(ctx, r.url+"/hook", "*"); err != nil {
 			return err
 		}
 		return fn(srv)

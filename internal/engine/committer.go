@@ -24,6 +24,9 @@ const (
 	// maxYields.
 	quietYields = 2
 	maxYields   = 32
+	// maxOutcomes is how many outcomes are committed at most while publishers
+	// wait for the same commit.
+	maxOutcomes = 512
 	// settleDelay is how long outcomes wait for others, or for a publish, to
 	// share a commit with. Nobody waits for them; a crash meanwhile means
 	// that these few are sent again.
@@ -263,14 +266,20 @@ func (c *committer) gather(subs []*submission, outcomes []*settlement) ([]*submi
 	c.waiting = append(c.waiting, c.submitted...)
 	clear(c.submitted)
 	c.submitted = c.submitted[:0]
-	outcomes = append(append(outcomes, c.kept...), c.settled...)
-	clear(c.settled)
-	c.settled = c.settled[:0]
 	stopped := c.stopped
+	n := len(c.settled)
+	if len(c.waiting) > 0 && !stopped {
+		n = min(n, maxOutcomes)
+	}
+	outcomes = append(append(outcomes, c.kept...), c.settled[:n]...)
+	left := copy(c.settled, c.settled[n:])
+	clear(c.settled[left:])
+	c.settled = c.settled[:left]
 	c.mu.Unlock()
 	c.kept = nil
 
-	events, bytes, n := 0, 0, 0
+	events, bytes := 0, 0
+	n = 0
 	for n < len(c.waiting) && (n == 0 || stopped || events < maxBatchEvents && bytes < maxBatchBytes) {
 		events += len(c.waiting[n].Events)
 		bytes += c.waiting[n].bytes

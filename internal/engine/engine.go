@@ -105,6 +105,8 @@ type Engine struct {
 	subsMu sync.Mutex
 	subs   map[int64]*subscriber
 
+	feeds     chan struct{} // a place for each read from the store under way
+	backlog   backlog
 	memory    atomic.Int64 // bytes of payload that subscribers hold
 	lagging   atomic.Int32
 	committed atomic.Int64 // the highest seq whose commit is announced
@@ -125,6 +127,10 @@ type Engine struct {
 // time. Each reads everybody's events, so beyond a few it is cheaper to park.
 const maxLagging = 4
 
+// maxFeeds is how many subscriptions may read from the store at a time: more
+// would only take memory, and the machine from publishers.
+const maxFeeds = 2
+
 // tick is how often due retries and stalls are looked for.
 const tick = 100 * time.Millisecond
 
@@ -142,7 +148,7 @@ func New(o Options) *Engine {
 	}
 	e := &Engine{
 		o: o, subs: map[int64]*subscriber{},
-		recovered: make(chan struct{}), stopping: make(chan struct{}), fatal: make(chan error, 1),
+		recovered: make(chan struct{}), feeds: make(chan struct{}, maxFeeds), stopping: make(chan struct{}), fatal: make(chan error, 1),
 	}
 	e.routes.Store(route.New())
 	e.committer.init(e)
@@ -400,9 +406,13 @@ func (e *Engine) ticks() {
 			now := e.now()
 			e.pressure.measure()
 			subs = e.allSubscribers(subs[:0])
+			busy := 0
 			for _, s := range subs {
-				s.tick(now)
+				if s.tick(now) {
+					busy++
+				}
 			}
+			e.backlog.divide(busy, e.o.MaxInFlight, e.pressure.high.Load())
 		}
 	}
 }

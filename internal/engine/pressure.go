@@ -100,15 +100,47 @@ func (e *Engine) pace(ctx context.Context, s *submission) {
 func (s *subscriber) pressed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holding > pressed && !s.failing && s.meanSend < swift && time.Since(s.lastSuccess) < swift
+	return s.fresh() > pressed && !s.failing && s.meanSend < swift && s.e.now().Sub(s.lastSuccess) < swift
 }
+
+// fresh is how many deliveries are held that never waited in the retry table:
+// it is those that publishers add to.
+func (s *subscriber) fresh() int { return s.holding - len(s.claimed) }
 
 // relieve lets one publisher go on. The caller holds the mutex.
 func (s *subscriber) relieve() {
-	if s.holding <= pressed {
+	if s.fresh() <= pressed {
 		select {
 		case s.relief <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// backlog divides what the machine has to spare among the subscriptions that
+// work off retries. A million of them that fall due at once would otherwise
+// have as many workers as there are destinations times MaxInFlight, and
+// whoever publishes would wait behind them all.
+type backlog struct {
+	total int          // workers for all; only the ticker's goroutine knows it
+	each  atomic.Int32 // for one subscription; 0 is no bound
+}
+
+// divide is called once a tick. While the machine is short there are fewer
+// workers from tick to tick, else soon more again.
+func (b *backlog) divide(busy, most int, short bool) {
+	if busy == 0 {
+		b.total = 0
+		b.each.Store(0)
+		return
+	}
+	switch {
+	case b.total == 0:
+		b.total = most
+	case short:
+		b.total -= b.total / 4
+	default:
+		b.total = min(b.total+b.total/4+4, most*busy)
+	}
+	b.each.Store(int32(max(1, b.total/busy))) //nolint:gosec // at most MaxInFlight
 }

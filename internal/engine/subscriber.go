@@ -251,6 +251,9 @@ func (s *subscriber) limit() int {
 	if s.failing {
 		return 1
 	}
+	if each := int(s.e.backlog.each.Load()); each > 0 && len(s.claimed) > 0 {
+		return min(each, s.e.o.MaxInFlight)
+	}
 	return s.e.o.MaxInFlight
 }
 
@@ -455,13 +458,15 @@ func (s *subscriber) settled(o *settlement) {
 }
 
 // tick looks after what no event wakes: retries that fall due, deliveries that
-// have waited too long, workers that paused.
-func (s *subscriber) tick(now time.Time) {
+// have waited too long, workers that paused. It tells whether the subscriber
+// works off retries.
+func (s *subscriber) tick(now time.Time) (busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putBack(now)
 	s.feedIfLow(now)
 	s.spawn()
+	return len(s.claimed) > 0 && !s.failing
 }
 
 // putBack takes out of the queue what has waited too long, or everything if
@@ -497,19 +502,19 @@ func (s *subscriber) feedIfLow(now time.Time) {
 	if !overdue && (s.room() == 0 || s.queued() > s.e.o.MaxQueue/2) {
 		return
 	}
+	if !s.lagging && (s.queued() > feedRows || s.retriesFull()) {
+		return
+	}
 	s.feeding = s.e.work(s.feed)
 }
 
 func (s *subscriber) feed() {
-	s.mu.Lock()
-	lagging := s.lagging
-	s.mu.Unlock()
 	var err error
-	if lagging {
-		err = s.feedFromLog()
-	}
-	if err == nil {
-		err = s.feedFromRetries(s.e.now())
+	select {
+	case s.e.feeds <- struct{}{}:
+		err = s.read()
+		<-s.e.feeds
+	case <-s.e.sendCtx.Done():
 	}
 	if err != nil {
 		s.e.o.Log.Error("reading deliveries from the store", "subscription", s.id, "error", err)
@@ -519,6 +524,22 @@ func (s *subscriber) feed() {
 	s.feeding = false
 	s.spawn()
 }
+
+func (s *subscriber) read() error {
+	s.mu.Lock()
+	lagging := s.lagging
+	s.mu.Unlock()
+	if lagging {
+		if err := s.feedFromLog(); err != nil {
+			return err
+		}
+	}
+	return s.feedFromRetries(s.e.now())
+}
+
+// retriesFull says that retries hold as much memory as they may: the rest is
+// for what is fresh.
+func (s *subscriber) retriesFull() bool { return s.e.memory.Load() >= s.e.o.MaxMemory/2 }
 
 // feedFromLog reads on from the cursor. What has lain in the log too long is
 // parked instead of queued, so that the watermark can pass it.
@@ -588,7 +609,7 @@ var farFuture = time.UnixMilli(1 << 50)
 
 func (s *subscriber) feedFromRetries(now time.Time) error {
 	s.mu.Lock()
-	if s.held() || s.retryDue.IsZero() || now.Before(s.retryDue) || s.room() == 0 {
+	if s.held() || s.retryDue.IsZero() || now.Before(s.retryDue) || s.room() == 0 || s.retriesFull() {
 		s.mu.Unlock()
 		return nil
 	}
