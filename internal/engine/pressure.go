@@ -142,5 +142,5 @@ func (b *backlog) divide(busy, most int, short bool) {
 	default:
 		b.total = min(b.total+b.total/4+4, most*busy)
 	}
-	b.each.Store(int32(max(1, b.total/busy))) //nolint:gosec // at most MaxInFlight
+	b.each.Store(int32(max(1, b.total/busy)))
 }
