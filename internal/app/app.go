@@ -140,7 +140,7 @@ func (a *App) open(ctx context.Context) error {
 	a.buses.SetAuthorizer(func(ctx context.Context, e bus.Endpoint) (bool, error) {
 		return a.apiDestinations.Authorize(ctx, apidestination.Endpoint(e))
 	})
-	insides, busPuts := insideTargets(a.queues, a.buses).Opener, busTargets(a.buses).Opener
+	insides, busPuts := insideTargets(a.queues, a.buses).Opener, busTargets(a.buses, a.log).Opener
 	a.engine = engine.New(engine.Options{
 		Store: a.store, Load: load(a.destinations, a.buses, a.queues),
 		Open: openers{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/bus"
@@ -46,19 +47,20 @@ func insideTargets(queues *queue.Service, buses *bus.Service) inside.Options {
 }
 
 // busTargets are the ways onto a bus.
-func busTargets(buses *bus.Service) bustarget.Options {
+func busTargets(buses *bus.Service, log *slog.Logger) bustarget.Options {
 	return bustarget.Options{
 		PutFromBus: func(ctx context.Context, t event.BusTarget, e *event.Event) error {
-			return putError(buses.PutFromBus(ctx, t.Scope, t.ARN, e.Payload, e.Type, e.Hops))
+			return putError(log, buses.PutFromBus(ctx, t.Scope, t.ARN, e.Payload, e.Type, e.Hops))
 		},
 		PutFromSource: func(ctx context.Context, t event.SourceTarget, detailType string, at time.Time, detail []byte) error {
-			return putError(buses.PutFromSource(ctx, t.Name, t.Region, detailType, at, []string{t.ARN}, detail))
+			return putError(log, buses.PutFromSource(ctx, t.Name, t.Region, detailType, at, []string{t.ARN}, detail))
 		},
 	}
 }
 
-// putError translates between two rooms that do not know each other.
-func putError(err error) error {
+// putError translates between two rooms that do not know each other. What is a
+// failure of our own is logged here: its text is not for who sees the attempt.
+func putError(log *slog.Logger, err error) error {
 	switch {
 	case errors.Is(err, bus.ErrPending):
 		return bustarget.ErrHeld
@@ -66,6 +68,9 @@ func putError(err error) error {
 		return fmt.Errorf("%w: %w", bustarget.ErrAbsent, err)
 	case errors.Is(err, bus.ErrTooManyHops):
 		return fmt.Errorf("%w: %w", bustarget.ErrRefused, err)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		log.Error("an event could not be put on a bus; it is tried again", "error", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -285,6 +286,40 @@ func TestOutageKillsNobody(t *testing.T) {
 	b.tend() // which is alive
 	a.commit(a.batch(a.event(1)))
 	b.commit(b.batch(b.event(1)))
+}
+
+// A node may be started before its database is; a database that does not exist
+// will not come into being by waiting.
+func TestOpenWaits(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start(t.Context(), pgtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	url := server.Database(t)
+	if err := server.Down(t.Context(), pgtest.Fast); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error)
+	go func() {
+		db, err := postgres.Open(t.Context(), postgres.Options{URL: url, Node: "early"})
+		if err == nil {
+			err = db.Close()
+		}
+		opened <- err
+	}()
+	if err := server.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	_, err = postgres.Open(t.Context(), postgres.Options{URL: server.URL("absent"), Node: "a"})
+	is(t, err, store.ErrUnavailable)
+	if _, err = postgres.Open(t.Context(), postgres.Options{URL: "postgres://u:hunter2@[::1/x"}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestResolve(t *testing.T) {

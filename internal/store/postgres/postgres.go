@@ -78,6 +78,8 @@ const (
 	timeout = 30 * time.Second
 	// dialTimeout is how long connecting may take.
 	dialTimeout = 5 * time.Second
+	// retryConnect is how long a start waits before it tries again.
+	retryConnect = 500 * time.Millisecond
 )
 
 // DB is an open database. It implements store.Store.
@@ -165,9 +167,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 var errURL = errors.New("open store: the database's URL is not understood; it should look like postgres://user:password@host:5432/name")
 
 func (db *DB) prepare(ctx context.Context) error {
-	connect, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := db.pool.PingContext(connect); err != nil {
+	if err := db.connect(ctx); err != nil {
 		return fmt.Errorf("open store: connect to PostgreSQL: %w", classify(err))
 	}
 	if err := migrate(ctx, db.pool, !db.o.Foreign); err != nil {
@@ -186,6 +186,25 @@ func (db *DB) prepare(ctx context.Context) error {
 	db.end = end
 	db.listen.Go(func() { db.listenForHints(listening) })
 	return nil
+}
+
+// connect waits a while for a server that is not there yet: both may be started
+// at the same time. What a person has to mend ends it at once.
+func (db *DB) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		err := db.pool.PingContext(ctx)
+		var pe *pgconn.PgError
+		if err == nil || errors.As(err, &pe) && pe.Code != stateStarting {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryConnect):
+		}
+	}
 }
 
 func migrate(ctx context.Context, pool *sql.DB, up bool) error {
@@ -314,6 +333,7 @@ const (
 	stateStale    = "WB001"
 	stateFenced   = "WB002"
 	stateUnique   = "23505"
+	stateStarting = "57P03"
 	stateDeadlock = "40P01"
 	stateSerial   = "40001"
 )
