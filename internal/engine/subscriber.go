@@ -94,6 +94,7 @@ type subscriber struct {
 	// memory or settled.
 	readTo  time.Time
 	readSeq event.Seq
+	rewinds int
 	feeding bool
 	// settledMeanwhile are the rows whose outcome was committed while a read
 	// of the table was under way, which may still show them.
@@ -208,7 +209,10 @@ func (s *subscriber) noteDue(t time.Time) {
 }
 
 // rewind has the due rows read from the first again.
-func (s *subscriber) rewind() { s.readTo, s.readSeq = time.Time{}, 0 }
+func (s *subscriber) rewind() {
+	s.readTo, s.readSeq = time.Time{}, 0
+	s.rewinds++
+}
 
 func (s *subscriber) enqueue(d *delivery) {
 	s.hold(d)
@@ -621,6 +625,7 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 		Subscription: s.id, Before: before, After: s.readTo, AfterSeq: s.readSeq,
 		Limit: min(s.room(), feedRows) + 1, MaxBytes: feedBytes, // the first is where the last read ended
 	}
+	rewinds := s.rewinds
 	s.retryDue = time.Time{}
 	s.settledMeanwhile = map[rowKey]bool{}
 	s.mu.Unlock()
@@ -639,23 +644,25 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 		s.noteDue(now)
 		return err
 	}
-	rewound := s.readTo != p.After || s.readSeq != p.AfterSeq
-	bytes := 0
+	noted, bytes := s.retryDue, 0
 	for _, r := range due {
 		bytes += len(r.Event.Payload)
 		if k := (rowKey{r.Seq, r.Run}); !s.claimed[k] && !meanwhile[k] {
 			if s.room() == 0 {
-				s.retryDue = now
-				return nil
+				s.noteDue(now)
+				break
 			}
 			s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, since: now})
 		}
-		if !rewound {
-			s.readTo, s.readSeq = r.Next, r.Seq
-		}
+		s.readTo, s.readSeq = r.Next, r.Seq
+	}
+	// What was written meanwhile, and due earlier than what was read, is still
+	// to be seen: an outcome can be committed long after it was due again.
+	if rewinds != s.rewinds || !noted.IsZero() && !noted.After(s.readTo) {
+		s.rewind()
 	}
 	switch {
-	case rewound || len(due) == p.Limit || bytes >= feedBytes:
+	case rewinds != s.rewinds || len(due) == p.Limit || bytes >= feedBytes:
 		s.retryDue = now
 	case !next.IsZero() && (s.retryDue.IsZero() || next.Before(s.retryDue)):
 		s.retryDue = next
