@@ -83,7 +83,7 @@ func (rows *retryRows) args() []any {
 // are looked up before; should another node write one of them meanwhile, the
 // insert fails and it begins again.
 func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.commitTimeout())
 	defer cancel()
 	b.Number = rand.Int64() //nolint:gosec // tells batches apart and guards nothing
 	for {

@@ -278,7 +278,7 @@ func (db *DB) ReleaseLanes(ctx context.Context) error {
 // Resolve fences off a commit that may still be under way, and looks whether
 // it came through.
 func (db *DB) Resolve(ctx context.Context, b *store.Batch) (committed bool, epoch int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, db.commitTimeout())
 	defer cancel()
 	var batch int64
 	err = once(ctx, db.commits, func(ctx context.Context, c sqlstore.Conn) error {
@@ -296,7 +296,7 @@ func (db *DB) Resolve(ctx context.Context, b *store.Batch) (committed bool, epoc
 
 // Probe writes to the lane.
 func (db *DB) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, db.commitTimeout())
 	defer cancel()
 	if _, err := db.commits.ExecContext(ctx, "UPDATE lanes SET batch = batch WHERE owner = $1", db.owner); err != nil {
 		return fmt.Errorf("probe store: %w", classify(err))

@@ -69,11 +69,8 @@ type Options struct {
 
 const (
 	defaultLease = 15 * time.Second
-	// commitTimeout is how long a batch may take, and finding out what became of
-	// one. Two of them are what a publisher waits for an answer at worst, and
-	// less than a lease: who cannot commit for longer may have been taken for
-	// gone.
-	commitTimeout = 5 * time.Second
+	// leastCommit is what a batch may take at least; see commitTimeout.
+	leastCommit = 5 * time.Second
 	// timeout is how long any other transaction may take.
 	timeout = 30 * time.Second
 	// dialTimeout is how long connecting may take.
@@ -81,6 +78,11 @@ const (
 	// retryConnect is how long a start waits before it tries again.
 	retryConnect = 500 * time.Millisecond
 )
+
+// commitTimeout is how long a batch may take: a third of the lease, as who
+// cannot commit for longer may have been taken for gone. Publishers wait for two
+// batches at most.
+func (db *DB) commitTimeout() time.Duration { return max(db.o.Lease/3, leastCommit) }
 
 // DB is an open database. It implements store.Store.
 type DB struct {

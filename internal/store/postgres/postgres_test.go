@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/store/postgres"
@@ -43,7 +44,7 @@ func TestStore(t *testing.T) {
 				}
 			})
 			storetest.Run(t, func(t *testing.T) store.Store {
-				return open(t, postgres.Options{URL: server.Database(t), Node: "a", MaxConns: 4})
+				return open(t, postgres.Options{URL: server.Database(t), Node: "a", Lease: time.Minute, MaxConns: 4})
 			})
 		})
 	}
