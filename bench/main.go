@@ -38,6 +38,8 @@ type settings struct {
 	// database is the PostgreSQL that a server uses, and node its name there;
 	// "" is SQLite.
 	database, node string
+	// env is more of a server's environment.
+	env []string
 }
 
 func main() {
@@ -54,7 +56,7 @@ func main() {
 	flag.BoolVar(&s.postgres, "postgres", false, "measure nodes on PostgreSQL instead")
 	flag.IntVar(&s.rounds, "rounds", 3, "how often variants are measured in turn, with -postgres")
 	flag.IntVar(&s.retries, "retries", 1_000_000, "retries waiting, with -postgres")
-	flag.StringVar(&s.only, "only", "", "one of: single, batch, bus, latency, restart; with -postgres: single, batch, nodes, bus, retries")
+	flag.StringVar(&s.only, "only", "", "one of: single, batch, bus, latency, restart, retention; with -postgres: single, batch, nodes, bus, retries")
 	flag.Parse()
 	if *quick {
 		s.window, s.latencyFor = 3*time.Second, 5*time.Second
@@ -126,6 +128,11 @@ func benchmark(ctx context.Context, s settings) error {
 	}
 	if s.want("restart") {
 		if err := restart(ctx, s, r, &rep, &peak); err != nil {
+			return err
+		}
+	}
+	if s.want("retention") {
+		if err := retention(ctx, s, r, &rep); err != nil {
 			return err
 		}
 	}

@@ -182,7 +182,7 @@ func (b *sharedDatabase) noneDue(ctx context.Context, empty settings, emptyDir s
 				err = running(ctx, s, dir, func(srv *server) error {
 					m = publishRate(ctx, s, b.r, batch, srv)
 					b.settle(ctx)
-					if s == full {
+					if dir == fullDir {
 						peak = max(peak, srv.peakRSS())
 					}
 					return nil

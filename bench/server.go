@@ -37,6 +37,7 @@ func startServer(ctx context.Context, s settings, dir string) (*server, error) {
 	srv.cmd = exec.CommandContext(ctx, s.binary, "serve", "--data", dir, "--listen", addr, "--dev", "--log-level", "warn", "--node-name", s.node) //nolint:gosec // the operator names the binary
 	srv.cmd.Env = append(os.Environ(), "WAYBILL_BOOTSTRAP_TEST_KEY="+testKey, "WAYBILL_BOOTSTRAP_LIVE_KEY=sk_live_benchbenchbenchbench",
 		"WAYBILL_BOOTSTRAP_AWS_KEY="+awsKeyID+":"+awsSecret, "WAYBILL_DATABASE="+s.database)
+	srv.cmd.Env = append(srv.cmd.Env, s.env...)
 	srv.cmd.Stderr = os.Stderr
 	if err := srv.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)

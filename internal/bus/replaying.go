@@ -41,7 +41,7 @@ func (s *Service) RunReplays(ctx context.Context) {
 	for ctx.Err() == nil {
 		if look {
 			found, err := s.activeReplays(ctx)
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
 				s.log.Warn("replays cannot be read; trying again soon", "error", err)
 			} else {
 				active = found
