@@ -31,6 +31,8 @@ run: build ## Build, then run the demo (ARGS="-flag …" is passed on)
 .PHONY: test
 test: ## Run every test under the race detector (PKG=./internal/event/... for some)
 	@scripts/need-aws
+	@scripts/need-stripe
+	@scripts/need-stripe-node
 	@scripts/need-postgres
 	@$(RACE) -timeout 14m $(PKG)
 
@@ -68,6 +70,10 @@ chaos: ## Kill nodes, crash PostgreSQL, cut networks for minutes; take PostgreSQ
 	@scripts/need-postgres
 	@export WAYBILL_CHAOS_ROUNDS=6 WAYBILL_FAILOVER_OUTAGE=30s; \
 	$(RACE) -v -run 'TestChaos|TestFailover|TestCutOff' -timeout 30m -count=1 ./internal/app/...
+
+.PHONY: replay-million
+replay-million: ## Replay a million deliveries: pause, kill the server, resume, beside a fresh load
+	WAYBILL_REPLAY_EVENTS=1000000 go test -v -run TestReplayKilled -timeout 60m -count=1 ./internal/app
 
 .PHONY: bench
 bench: build ## Measure the whole server under load (ARGS="-flag …" is passed on)

@@ -39,7 +39,11 @@ type service struct {
 	Ports           []string          `yaml:"ports"`
 	StopGracePeriod time.Duration     `yaml:"stop_grace_period"`
 	Restart         string            `yaml:"restart"`
-	Build           struct {
+	Healthcheck     struct {
+		Test    []string      `yaml:"test"`
+		Timeout time.Duration `yaml:"timeout"`
+	} `yaml:"healthcheck"`
+	Build struct {
 		Context    string `yaml:"context"`
 		Dockerfile string `yaml:"dockerfile"`
 	} `yaml:"build"`
@@ -166,6 +170,11 @@ func TestComposeFits(t *testing.T) {
 		if port(t, cfg.Listen) != exposed {
 			t.Errorf("%s listens on %s, the image exposes %s", name, cfg.Listen, exposed)
 		}
+		if len(s.Healthcheck.Test) == 0 || s.Healthcheck.Test[0] != "CMD" {
+			t.Errorf("the health check of %s is %q; the image has no shell", name, s.Healthcheck.Test)
+		} else {
+			checksHealth(t, dockerfile, s.Healthcheck.Test[1:], s.Healthcheck.Timeout)
+		}
 		keys[cfg.EncryptionKey] = true
 		nodes[name] = name + ":" + exposed
 		connections += cfg.DatabaseConnections + 2
@@ -192,6 +201,22 @@ func TestComposeFits(t *testing.T) {
 	}
 }
 
+// readyTakes is how long `waybill ready` may take to say that a server is not.
+const readyTakes = 6 * time.Second
+
+// checksHealth tells whether a health check asks the image's binary, and waits
+// for the answer.
+func checksHealth(t *testing.T, dockerfile string, command []string, timeout time.Duration) {
+	t.Helper()
+	binary := find(t, dockerfile, `(?m)^ENTRYPOINT \["([^"]+)"\]$`)
+	if want := []string{binary, "ready"}; !slices.Equal(command, want) {
+		t.Errorf("the health check runs %q instead of %q", command, want)
+	}
+	if timeout <= readyTakes {
+		t.Errorf("the health check is given %s, and may take %s", timeout, readyTakes)
+	}
+}
+
 func TestImageFits(t *testing.T) {
 	t.Parallel()
 	dockerfile := read(t, "Dockerfile")
@@ -207,6 +232,11 @@ func TestImageFits(t *testing.T) {
 	if exposed := find(t, dockerfile, `(?m)^EXPOSE (.*)$`); port(t, cfg.Listen) != exposed {
 		t.Errorf("it listens on %s and exposes %s", cfg.Listen, exposed)
 	}
+	timeout, err := time.ParseDuration(find(t, dockerfile, `HEALTHCHECK .*--timeout=(\S+)`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checksHealth(t, dockerfile, strings.Split(find(t, dockerfile, `(?m)^    CMD \["(.*)"\]$`), `", "`), timeout)
 	language := find(t, read(t, "../go.mod"), `(?m)^go (\d+\.\d+)`)
 	if builder := find(t, dockerfile, `golang:(\S+)`); builder != language {
 		t.Errorf("built by Go %s, written in %s", builder, language)

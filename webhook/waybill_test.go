@@ -47,7 +47,11 @@ func TestDeliveriesOfWaybill(t *testing.T) {
 	t.Cleanup(client.Close)
 	send := func(e *event.Event, secrets ...string) target.Result {
 		t.Helper()
-		to, err := client.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: server.URL, Secrets: secrets}})
+		hook := &event.WebhookTarget{URL: server.URL}
+		for _, secret := range secrets {
+			hook.Secrets = append(hook.Secrets, event.Secret{Text: secret})
+		}
+		to, err := client.Open(event.Target{Kind: event.TargetWebhook, Webhook: hook})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,19 @@
-// Package account owns accounts and their API keys: who may call, and as whom.
+// Package account owns accounts and their API keys: who may call, as whom, and
+// what.
 //
-// An account has one test key and one live key; the key decides the mode, and
-// with the account the scope that a caller sees. Keys are shown once, when the
-// account is created. Stored is only their SHA-256: keys are random, not
-// chosen by people, so there is nothing to guess that a slow hash would have
-// to slow down, and every request pays for the hash.
+// An account starts with one test key and one live key and can have more; the
+// key decides the mode, and with the account the scope that a caller sees. Keys
+// are shown once, when they are made. Stored is only their SHA-256: keys are
+// random, not chosen by people, so there is nothing to guess that a slow hash
+// would have to slow down, and every request pays for the hash.
 //
-// Authenticate answers from memory for a short while, so a change
-// made by another process takes up to positiveTTL to be noticed. When the store cannot
+// An account can be a connected account of a platform, a member of an
+// organisation (which is an account with an id org_…), or a sandbox of another
+// account: one with test mode only. Who stands above may act in those below.
+//
+// Authenticate answers from memory for a short while. Load, which is told of
+// every change of an account or its keys, clears that memory; without it a
+// change made by another process takes up to positiveTTL to be noticed. When the store cannot
 // be read and memory does not answer, callers get fault.Unavailable: nobody is
 // let in, and nobody is told that a good key is bad.
 package account
@@ -17,10 +23,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
-	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
 	"github.com/waybill-dev/waybill/internal/seal"
 	"github.com/waybill-dev/waybill/internal/store"
@@ -29,15 +34,19 @@ import (
 // DefaultName is the name of the account that Bootstrap creates.
 const DefaultName = "default"
 
-// maxName is the longest account name, in characters.
-const maxName = 256
-
 // Store is the part of the store that accounts need.
 type Store interface {
 	store.AWSKeys
+	store.Audit
 	CreateAccount(ctx context.Context, p *store.CreateAccount) error
+	UpdateAccount(ctx context.Context, a *store.Account) error
 	Accounts(ctx context.Context) ([]store.Account, error)
+	AccountByID(ctx context.Context, id string) (store.Account, error)
+	ChangedAccounts(ctx context.Context, since int64) ([]store.Account, error)
 	KeyOwner(ctx context.Context, hash [32]byte) (store.APIKey, store.Account, error)
+	KeysOf(ctx context.Context, account int64) ([]store.APIKey, error)
+	ChangeKeys(ctx context.Context, p *store.ChangeKeys) error
+	TouchKey(ctx context.Context, hash [32]byte, at time.Time) error
 }
 
 // Options is what a Service is made of.
@@ -62,8 +71,10 @@ type Service struct {
 	firstAWSID string
 	apiVersion string
 	now        func() time.Time
-	known      positives[Caller]
+	changes    atomic.Int64 // how often memory was cleared
+	known      positives[identity]
 	unknown    negatives
+	related    positives[store.Account]
 	awsKnown   positives[awsOwner]
 	awsUnknown negatives
 }
@@ -81,7 +92,7 @@ func New(o Options) *Service {
 type Created struct {
 	Account store.Account
 	TestKey string
-	LiveKey string
+	LiveKey string // "" for a sandbox, which has no live mode
 }
 
 // Bootstrap creates the account DefaultName, with the keys given or generated
@@ -94,7 +105,7 @@ func (s *Service) Bootstrap(ctx context.Context, testKey, liveKey string) (*Crea
 		return nil, err
 	}
 	if len(accounts) == 0 {
-		created, err := s.create(ctx, DefaultName, testKey, liveKey, true)
+		created, err := s.create(ctx, NewAccount{Name: DefaultName, TestKey: testKey, LiveKey: liveKey}, true)
 		if !errors.Is(err, store.ErrExists) {
 			return created, err
 		}
@@ -126,60 +137,6 @@ func (s *Service) mustKnow(ctx context.Context, param, key string, live bool) er
 		return failed("look up API key", err)
 	}
 	return nil
-}
-
-// Create makes an account with the keys given, or generated for "". Its error
-// is a fault for a name or key that cannot be used.
-func (s *Service) Create(ctx context.Context, name string, testKey, liveKey string) (*Created, error) {
-	created, err := s.create(ctx, name, testKey, liveKey, false)
-	if errors.Is(err, store.ErrExists) {
-		return nil, fault.New(fault.Conflict, "api_key_exists",
-			"One of these keys belongs to an account already. Give keys that are not in use, or none to have them generated.")
-	}
-	return created, err
-}
-
-func (s *Service) create(ctx context.Context, name, testKey, liveKey string, onlyFirst bool) (*Created, error) {
-	switch {
-	case strings.TrimSpace(name) == "" || !utf8.ValidString(name):
-		return nil, fault.Invalidf("name", "The name is missing. Give a text of 1 to %d characters.", maxName)
-	case utf8.RuneCountInString(name) > maxName:
-		return nil, fault.Invalidf("name", "The name is too long. Shorten it to at most %d characters.", maxName)
-	}
-	if testKey == "" {
-		testKey = newKey(false)
-	}
-	if liveKey == "" {
-		liveKey = newKey(true)
-	}
-	if err := checkKey("test_key", testKey, false); err != nil {
-		return nil, err
-	}
-	if err := checkKey("live_key", liveKey, true); err != nil {
-		return nil, err
-	}
-	awsID := ""
-	if onlyFirst {
-		awsID = s.firstAWSID
-	}
-	if awsID != "" && !isAWSID(awsID) {
-		return nil, fault.Invalidf("bootstrap_aws_account_id", "An AWS account id has 12 digits. Give one like 123456789012, or none to have one drawn.")
-	}
-	now := s.now().UTC().Truncate(time.Millisecond)
-	p := &store.CreateAccount{
-		Account: store.Account{ID: event.NewID("acct_", 16), Name: name, AWSID: awsID, Created: now},
-		Keys: []store.APIKey{
-			{Hash: hashKey(testKey), Hint: hint(testKey), Created: now},
-			{Hash: hashKey(liveKey), Hint: hint(liveKey), Created: now, Live: true},
-		},
-		OnlyFirst: onlyFirst,
-	}
-	if err := s.store.CreateAccount(ctx, p); err != nil {
-		return nil, failed("create account", err)
-	}
-	// Someone may have tried the keys before they were good.
-	s.unknown.clear()
-	return &Created{Account: p.Account, TestKey: testKey, LiveKey: liveKey}, nil
 }
 
 // Find returns the account with this id, acct_… or the 12 digits that AWS's

@@ -77,7 +77,7 @@ func TestBootstrapTakesGivenKeys(t *testing.T) {
 		}
 		want := account.Caller{
 			Scope:     event.NewScope(created.Account.Number, live),
-			AccountID: created.Account.ID, APIVersion: "2026-03-25.dahlia",
+			AccountID: created.Account.ID, APIVersion: "2026-03-25.dahlia", Key: c.Key, KeyHint: key[:8] + "…" + key[len(key)-4:],
 		}
 		if c != want {
 			t.Errorf("Authenticate = %+v, want %+v", c, want)

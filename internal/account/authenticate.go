@@ -20,11 +20,20 @@ const (
 	// enough that a client in a loop costs no queries, short enough that a key
 	// just created by another process works soon.
 	negativeTTL = 5 * time.Second
-	// maxPositives and maxNegatives bound memory. There are two good keys an
+	// maxPositives and maxNegatives bound memory. There are a few good keys an
 	// account; bad ones are as many as anyone cares to send.
 	maxPositives = 4096
 	maxNegatives = 1024
 )
+
+// touchEvery is how exactly it is known when a key was last used.
+const touchEvery = time.Hour
+
+// identity is what a good key stands for.
+type identity struct {
+	caller  Caller
+	expires int64 // Unix milliseconds, 0 for never
+}
 
 // Authenticate returns the caller that a key stands for, or a fault:
 // Unauthorized, or Unavailable if that could not be found out. What the
@@ -39,30 +48,51 @@ func (s *Service) Authenticate(ctx context.Context, key string) (Caller, error) 
 	case key == "":
 		return Caller{}, unauthorized("The API key is missing. Send it as a header: Authorization: Bearer sk_test_…")
 	case !wellFormed(key):
-		return Caller{}, unauthorized("The API key is malformed. Send a secret key, which starts with sk_test_ or sk_live_.")
+		return Caller{}, unauthorized("The API key is malformed. Send a secret key, which starts with sk_test_ or sk_live_, or a restricted one, with rk_test_ or rk_live_.")
 	}
 	hash, now := hashKey(key), s.now()
-	if caller, ok := s.known.get(hash, now); ok {
-		return caller, nil
+	known, ok := s.known.get(hash, now)
+	if !ok {
+		var err error
+		if known, err = s.lookUp(ctx, hash, now); err != nil {
+			return Caller{}, err
+		}
 	}
+	if known.expires != 0 && now.UnixMilli() >= known.expires {
+		return Caller{}, fault.New(fault.Unauthorized, "api_key_expired", "The API key %s has expired or was revoked. Use another key of the account.", known.caller.KeyHint)
+	}
+	return known.caller, nil
+}
+
+// lookUp asks the store for a key.
+func (s *Service) lookUp(ctx context.Context, hash [32]byte, now time.Time) (identity, error) {
 	if s.unknown.has(hash, now) {
-		return Caller{}, unknownKey()
+		return identity{}, unknownKey()
 	}
+	before := s.changes.Load()
 	stored, acct, err := s.store.KeyOwner(ctx, hash)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		s.known.drop(hash)
 		s.unknown.add(hash, now)
-		return Caller{}, unknownKey()
+		return identity{}, unknownKey()
 	case err != nil:
-		return Caller{}, failed("look up API key", err)
+		return identity{}, failed("look up API key", err)
 	}
-	caller := Caller{Scope: event.NewScope(acct.Number, stored.Live), AccountID: acct.ID, APIVersion: acct.APIVersion}
-	if caller.APIVersion == "" {
-		caller.APIVersion = s.apiVersion
+	if now.Sub(stored.LastUsed) >= touchEvery {
+		_ = s.store.TouchKey(ctx, hash, now) // that a note is missing must refuse nobody
 	}
-	s.known.put(hash, caller, now)
-	return caller, nil
+	found := identity{caller: Caller{
+		Scope: event.NewScope(acct.Number, stored.Live), AccountID: acct.ID, APIVersion: s.version(&acct),
+		Key: keyID(hash), KeyHint: stored.Hint, Grants: Grants(stored.Grants),
+	}}
+	if !stored.Expires.IsZero() {
+		found.expires = stored.Expires.UnixMilli()
+	}
+	if s.changes.Load() == before {
+		s.known.put(hash, found, now)
+	}
+	return found, nil
 }
 
 func unauthorized(message string) error {
@@ -121,6 +151,12 @@ func (p *positives[T]) put(hash [32]byte, owner T, now time.Time) {
 	one.until.Store(until)
 	set[hash] = one
 	p.set.Store(&set)
+}
+
+func (p *positives[T]) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set.Store(nil)
 }
 
 func (p *positives[T]) drop(hash [32]byte) {

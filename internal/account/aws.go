@@ -105,10 +105,10 @@ func (s *Service) putAWSKey(ctx context.Context, account int64, id, secret strin
 		ID: id, Account: account, Secret: s.key.Seal([]byte(secret), awsSealContext(account, id)),
 		Created: s.now().UTC().Truncate(time.Millisecond),
 	}
-	if err := s.store.CreateAWSKey(ctx, k); err != nil {
+	if err := s.store.CreateAWSKey(doing(ctx, "aws_key.create"), k); err != nil {
 		return failed("create AWS key", err)
 	}
-	s.awsUnknown.clear()
+	s.forget()
 	return nil
 }
 
@@ -147,6 +147,7 @@ func (s *Service) AWSSecret(ctx context.Context, id string) (secret string, owne
 	if s.awsUnknown.has(hash, now) {
 		return "", store.Account{}, unknownAWSKey()
 	}
+	before := s.changes.Load()
 	found, err := s.findAWSKey(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -156,7 +157,9 @@ func (s *Service) AWSSecret(ctx context.Context, id string) (secret string, owne
 	case err != nil:
 		return "", store.Account{}, err
 	}
-	s.awsKnown.put(hash, found, now)
+	if s.changes.Load() == before {
+		s.awsKnown.put(hash, found, now)
+	}
 	return found.secret, found.owner, nil
 }
 
@@ -178,17 +181,17 @@ func (s *Service) ListAWSKeys(ctx context.Context, account int64) ([]AWSKey, err
 }
 
 // DeleteAWSKey takes an access key from its account: at once in this process,
-// within 30 seconds in others. Its error is a fault if the account has none
+// within about a second in others. Its error is a fault if the account has none
 // such.
 func (s *Service) DeleteAWSKey(ctx context.Context, account int64, id string) error {
-	err := s.store.DeleteAWSKey(ctx, account, id)
+	err := s.store.DeleteAWSKey(doing(ctx, "aws_key.delete"), account, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return fault.NotFoundf("The account has no AWS key %s. See which it has: waybill keys list --aws", id)
 	}
 	if err != nil {
 		return failed("delete AWS key", err)
 	}
-	s.awsKnown.drop(hashKey(id))
+	s.forget()
 	return nil
 }
 

@@ -10,6 +10,11 @@ type Caller struct {
 	// APIVersion is the account's default version for snapshots, never "".
 	APIVersion string
 
+	// Key is the id of the API key, KeyHint its visible part.
+	Key, KeyHint string
+	// Grants is what a restricted key may do; "" is everything.
+	Grants Grants
+
 	// Generation is the API that was called: 1 or 2.
 	Generation int
 	// IdempotencyKey is the client's, or "".

@@ -2,6 +2,7 @@ package account
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -9,8 +10,11 @@ import (
 )
 
 const (
-	testPrefix = "sk_test_"
-	livePrefix = "sk_live_"
+	secretPrefix     = "sk_"
+	restrictedPrefix = "rk_"
+	testMode         = "test_"
+	liveMode         = "live_"
+	prefixLen        = len("sk_test_")
 
 	// newRandom is the length of a generated key's random part: 24 letters and
 	// digits are 142 bits.
@@ -25,40 +29,43 @@ const (
 	hintTail = 4
 )
 
-func keyPrefix(live bool) string {
+func mode(live bool) string {
 	if live {
-		return livePrefix
+		return liveMode
 	}
-	return testPrefix
+	return testMode
 }
 
-func newKey(live bool) string { return event.NewID(keyPrefix(live), newRandom) }
+func newKey(prefix string, live bool) string { return event.NewID(prefix+mode(live), newRandom) }
 
 // hashKey is how a key is stored and looked up.
 func hashKey(key string) [32]byte { return sha256.Sum256([]byte(key)) }
 
 // hint is the part of a key that may be shown.
 func hint(key string) string {
-	return key[:len(testPrefix)] + "…" + key[len(key)-hintTail:]
+	return key[:prefixLen] + "…" + key[len(key)-hintTail:]
 }
+
+// keyID names a key. Of its hash it tells too little to find the key by.
+func keyID(hash [32]byte) string { return "key_" + hex.EncodeToString(hash[:8]) }
 
 // checkKey refuses a key that the operator gave and that cannot be used. The
 // error does not repeat it.
 func checkKey(param, key string, live bool) error {
-	if wellFormed(key) && strings.HasPrefix(key, keyPrefix(live)) {
+	if wellFormed(key) && strings.HasPrefix(key, secretPrefix+mode(live)) {
 		return nil
 	}
 	return fault.Invalidf(param, "The key must be %s followed by %d to %d random letters and digits. Give such a key, or none to have one generated.",
-		keyPrefix(live), minRandom, maxKey-len(testPrefix))
+		secretPrefix+mode(live), minRandom, maxKey-prefixLen)
 }
 
-// wellFormed tells whether key has the form of a key of either mode.
+// wellFormed tells whether key has the form of a key of either kind and mode.
 func wellFormed(key string) bool {
-	random, ok := strings.CutPrefix(key, testPrefix)
-	if !ok {
-		random, ok = strings.CutPrefix(key, livePrefix)
+	if len(key) < prefixLen+minRandom || len(key) > maxKey {
+		return false
 	}
-	if !ok || len(random) < minRandom || len(key) > maxKey {
+	kind, of, random := key[:len(secretPrefix)], key[len(secretPrefix):prefixLen], key[prefixLen:]
+	if kind != secretPrefix && kind != restrictedPrefix || of != testMode && of != liveMode {
 		return false
 	}
 	for i := range len(random) {

@@ -28,13 +28,16 @@ import (
 	"github.com/waybill-dev/waybill/internal/engine"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/journal"
+	"github.com/waybill-dev/waybill/internal/listen"
 	"github.com/waybill-dev/waybill/internal/netguard"
 	"github.com/waybill-dev/waybill/internal/queue"
 	"github.com/waybill-dev/waybill/internal/retry"
+	"github.com/waybill-dev/waybill/internal/sandbox"
 	"github.com/waybill-dev/waybill/internal/store"
 	"github.com/waybill-dev/waybill/internal/stripeapi"
 	"github.com/waybill-dev/waybill/internal/target/apidestination"
 	"github.com/waybill-dev/waybill/internal/target/webhook"
+	"github.com/waybill-dev/waybill/internal/target/wire"
 )
 
 // Options of an App beside its configuration.
@@ -57,8 +60,11 @@ type App struct {
 	apiDestinations *apidestination.Client
 
 	destinations *destination.Service
+	replays      *destination.Replays
 	buses        *bus.Service
 	queues       *queue.Service
+	sandbox      *sandbox.Service
+	sessions     *listen.Service
 	loops        sync.WaitGroup // what keeps house
 	endLoops     context.CancelFunc
 
@@ -66,6 +72,7 @@ type App struct {
 	registry *prometheus.Registry
 	server   *http.Server
 	listener net.Listener
+	unix     net.Listener // nil if there is none
 	failed   chan error
 	stop     sync.Once
 	stopErr  error
@@ -129,7 +136,8 @@ func (a *App) open(ctx context.Context) error {
 	})
 	a.queues = queue.New(queue.Options{Store: a.store, Poll: poll, Now: a.store.Now, Log: a.log})
 	a.destinations = destination.New(destination.Options{
-		Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev), Sources: a.buses, Partner: a.cfg.PartnerName, Now: a.store.Now,
+		Store: a.store, Key: key, Guard: guard, Retry: schedules(a.cfg.Dev), Sources: a.buses, Partner: a.cfg.PartnerName,
+		DisableAfter: a.cfg.DisableAfter, Now: a.store.Now,
 	})
 	a.webhooks = webhook.New(webhook.Options{Guard: guard, Timeout: a.cfg.DeliveryTimeout})
 	//nolint:contextcheck // who sends asks with a time-out of the buses' own
@@ -140,9 +148,12 @@ func (a *App) open(ctx context.Context) error {
 	a.buses.SetAuthorizer(func(ctx context.Context, e bus.Endpoint) (bool, error) {
 		return a.apiDestinations.Authorize(ctx, apidestination.Endpoint(e))
 	})
+	a.sessions = listen.New(listen.Options{
+		Store: a.store, Queues: a.queues, Key: key, Authenticate: accounts.Authenticate, UserAgent: wire.UserAgent, Now: a.store.Now, Log: a.log,
+	})
 	insides, busPuts := insideTargets(a.queues, a.buses).Opener, busTargets(a.buses, a.log).Opener
 	a.engine = engine.New(engine.Options{
-		Store: a.store, Load: load(a.destinations, a.buses, a.queues),
+		Store: a.store, Kin: accounts.Load, Load: load(a.queues, a.destinations, a.buses, a.sessions),
 		Open: openers{
 			event.TargetWebhook: a.webhooks.Open,
 			event.TargetBus:     busPuts, event.TargetEventSource: busPuts,
@@ -162,16 +173,21 @@ func (a *App) open(ctx context.Context) error {
 	})
 	a.destinations.SetEngine(a.engine)
 	a.buses.SetEngine(a.engine)
+	a.sessions.SetRefresh(a.engine.Refresh)
 	a.buses.SetSourceHook(func(ctx context.Context, source string) {
 		if err := a.destinations.FollowSource(ctx, source); err != nil {
 			a.log.Error("a destination does not follow its event source yet; it will within a minute", "error", err)
 		}
 	})
-	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: a.destinations, Engine: a.engine, Visible: a.cfg.RetainEvents, Now: a.store.Now})
+	events := journal.New(journal.Options{Store: a.store, Registry: a.store, Destinations: a.destinations, Engine: a.engine, Visible: a.cfg.RetainEvents, Now: a.store.Now, Listeners: a.sessions.Listeners})
+	a.replays = destination.NewReplays(destination.ReplayOptions{
+		Destinations: a.destinations, Store: a.store, Engine: a.engine, Visible: a.cfg.RetainEvents, Now: a.store.Now, Log: a.log,
+	})
+	a.sandbox = sandbox.New(sandbox.Options{Store: a.store, Publisher: events, Now: a.store.Now, Log: a.log})
 	aws := awsapi.New(awsapi.Options{Accounts: accounts, Buses: a.buses, Queues: a.queues, Log: a.log})
 	a.server = &http.Server{
 		Handler: a.handler(stripeapi.New(stripeapi.Options{
-			Accounts: accounts, Destinations: a.destinations, Journal: events,
+			Accounts: accounts, Audit: accounts, Destinations: a.destinations, Journal: events, Sandbox: a.sandbox, Replays: a.replays, Sessions: a.sessions,
 			CursorKey: key.PageTokens(), Log: a.log,
 		}), aws),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -204,6 +220,11 @@ func (a *App) Start(ctx context.Context) error {
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	if a.cfg.ListenUnix != "" {
+		if a.unix, err = listenUnix(ctx, a.cfg.ListenUnix); err != nil {
+			return err
+		}
+	}
 	if err := a.queues.Start(ctx); err != nil {
 		return err
 	}
@@ -214,13 +235,16 @@ func (a *App) Start(ctx context.Context) error {
 	a.started = true
 	ctx, a.endLoops = context.WithCancel(context.WithoutCancel(ctx))
 	a.loops.Go(func() {
-		a.whileLeading(ctx, a.keepHouse, a.retain, a.buses.RunReplays, a.buses.RunSchedules, a.buses.RunConnections, a.queues.RunMoves)
+		a.whileLeading(ctx, a.keepHouse, a.retain, a.replays.Run, a.buses.RunReplays, a.buses.RunSchedules, a.buses.RunConnections, a.queues.RunMoves, a.sandbox.RunIndex)
 	})
-	go func() {
-		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-			a.fail(fmt.Errorf("serve: %w", err))
-		}
-	}()
+	a.loops.Go(func() { a.watchHealth(ctx) })
+	for _, l := range a.listeners() {
+		go func() {
+			if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				a.fail(fmt.Errorf("serve: %w", err))
+			}
+		}()
+	}
 	go func() {
 		if err := <-a.engine.Fatal(); err != nil {
 			a.fail(err)
@@ -294,15 +318,18 @@ func (a *App) Stop(ctx context.Context) error {
 func (a *App) shutdown(ctx context.Context) error {
 	var errs []error
 	if a.started {
-		a.queues.Stop() // which ends the long polls that Shutdown would wait for
+		a.sessions.Stop() // Shutdown knows nothing of sockets
+		a.queues.Stop()   // which ends the long polls that Shutdown would wait for
 		if err := a.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop serving: %w", err), a.server.Close())
 		}
 		a.endLoops()
 		a.loops.Wait()
 		errs = append(errs, a.engine.Stop(ctx))
-	} else if a.listener != nil {
-		errs = append(errs, a.listener.Close())
+	} else {
+		for _, l := range a.listeners() {
+			errs = append(errs, l.Close())
+		}
 	}
 	return errors.Join(append(errs, a.close())...)
 }
@@ -322,15 +349,4 @@ func (a *App) close() error {
 		errs = append(errs, a.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// CreateAccount adds an account with keys of its own. It works on a data
-// folder whose server is running.
-func CreateAccount(ctx context.Context, cfg config.Config, name string) (*account.Created, error) {
-	var created *account.Created
-	err := withAccounts(ctx, cfg, false, func(accounts *account.Service) (err error) {
-		created, err = accounts.Create(ctx, name, "", "")
-		return err
-	})
-	return created, err
 }

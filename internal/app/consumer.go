@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/bus"
-	"github.com/waybill-dev/waybill/internal/destination"
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/queue"
 	bustarget "github.com/waybill-dev/waybill/internal/target/bus"
@@ -18,22 +18,28 @@ import (
 // load gathers what all domains compile to. Their versions may differ if a
 // change came in between; the lowest is the one that all have seen, and what
 // was seen early is only seen again.
-func load(destinations *destination.Service, buses *bus.Service, queues *queue.Service) func(context.Context, int64) ([]event.Subscription, int64, error) {
+func load(queues *queue.Service, domains ...loader) func(context.Context, int64) ([]event.Subscription, int64, error) {
 	return func(ctx context.Context, since int64) ([]event.Subscription, int64, error) {
-		subs, version, err := destinations.Load(ctx, since)
-		if err != nil {
-			return nil, 0, err
-		}
-		more, seen, err := buses.Load(ctx, since)
-		if err != nil {
-			return nil, 0, err
+		var subs []event.Subscription
+		version := int64(math.MaxInt64)
+		for _, d := range domains {
+			more, seen, err := d.Load(ctx, since)
+			if err != nil {
+				return nil, 0, err
+			}
+			subs, version = append(subs, more...), min(version, seen)
 		}
 		// Last, because it names no version: so it has seen what they have.
 		if err := queues.Load(ctx, since); err != nil {
 			return nil, 0, err
 		}
-		return append(subs, more...), min(version, seen), nil
+		return subs, version, nil
 	}
+}
+
+// loader is a domain that compiles to subscriptions.
+type loader interface {
+	Load(ctx context.Context, since int64) ([]event.Subscription, int64, error)
 }
 
 // insideTargets are queues, log groups and archives.
@@ -86,11 +92,13 @@ func (a *App) keepHouse(ctx context.Context) {
 	defer t.Stop()
 	for {
 		for doing, fn := range map[string]func(context.Context) error{
-			"expire partner event sources": a.buses.ExpireSources,
-			"follow partner event sources": a.destinations.FollowSources,
-			"trim archives and log groups": a.buses.TrimShelves,
-			"trim queues":                  a.queues.DropExpired,
-			"remove what was deleted":      a.store.EmptyDeleted,
+			"expire partner event sources":  a.buses.ExpireSources,
+			"follow partner event sources":  a.destinations.FollowSources,
+			"drop replaced signing secrets": a.destinations.DropSecrets,
+			"trim archives and log groups":  a.buses.TrimShelves,
+			"trim queues":                   a.queues.DropExpired,
+			"end listening sessions":        a.sessions.EndIdle,
+			"remove what was deleted":       a.store.EmptyDeleted,
 		} {
 			if err := fn(ctx); err != nil && ctx.Err() == nil {
 				a.log.Error("housekeeping failed; it is tried again in a minute", "doing", doing, "error", err)

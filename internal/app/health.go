@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/waybill-dev/waybill/docs"
 	"github.com/waybill-dev/waybill/internal/awsapi"
 )
 
@@ -37,6 +38,9 @@ func (a *App) handler(api, aws http.Handler) http.Handler {
 			answer(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
 		case "/readyz":
 			a.readyz(w, r)
+		case "/openapi.yaml":
+			w.Header().Set("Content-Type", "application/yaml")
+			_, _ = w.Write(docs.OpenAPI) // the client may have gone
 		case "/metrics":
 			metrics.ServeHTTP(w, r)
 		default:

@@ -23,7 +23,7 @@ type AWSKey struct {
 
 // CreateAWSKey gives an account, by its id of either form or "" for the only
 // one, an access key. It works on a data folder whose server is running, where
-// the key is good within 5 seconds.
+// the key is good within about a second.
 func CreateAWSKey(ctx context.Context, cfg config.Config, accountID string) (AWSKey, error) {
 	var made AWSKey
 	err := withAccounts(ctx, cfg, true, func(accounts *account.Service) error {
@@ -65,7 +65,7 @@ func ListAWSKeys(ctx context.Context, cfg config.Config, accountID string) ([]AW
 }
 
 // DeleteAWSKey deletes an access key, whosever it is. A server that is running
-// refuses it within 30 seconds.
+// refuses it within about a second.
 func DeleteAWSKey(ctx context.Context, cfg config.Config, id string) error {
 	return withAccounts(ctx, cfg, false, func(accounts *account.Service) error {
 		owners, err := accounts.List(ctx)
@@ -80,6 +80,22 @@ func DeleteAWSKey(ctx context.Context, cfg config.Config, id string) error {
 		}
 		return fmt.Errorf("there is no AWS key %s; see `waybill keys list --aws`", id)
 	})
+}
+
+// Accounts opens the accounts of a data folder beside a server that may be
+// running. It learns of changes within about a second.
+func Accounts(ctx context.Context, cfg config.Config, fn func(*account.Service) error) error {
+	return withAccounts(ctx, cfg, false, fn)
+}
+
+// CreateAccount adds an account with keys of its own.
+func CreateAccount(ctx context.Context, cfg config.Config, name string) (*account.Created, error) {
+	var created *account.Created
+	err := Accounts(ctx, cfg, func(accounts *account.Service) (err error) {
+		created, err = accounts.Create(ctx, name, "", "")
+		return err
+	})
+	return created, err
 }
 
 // withAccounts opens the accounts of a data folder beside a server that may be

@@ -32,6 +32,7 @@ func (a *App) retain(ctx context.Context) {
 			Attempts:  now.Add(-min(a.cfg.RetainAttempts, a.cfg.RetainEvents)),
 			Events:    now.Add(-a.cfg.RetainEvents),
 			Summaries: now.Add(-max(a.cfg.RetainSummaries, a.cfg.RetainEvents)),
+			Audit:     now.Add(-a.cfg.RetainAudit),
 			Limit:     retainStep,
 		})
 		if err != nil && ctx.Err() == nil {

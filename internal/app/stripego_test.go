@@ -444,6 +444,113 @@ func TestStripeGoReadsSnapshotEvents(t *testing.T) {
 	}
 }
 
+func TestStripeGoFetchesWhatAnEventIsAbout(t *testing.T) {
+	t.Parallel()
+	s, r := newServer(t), newReceiver(t, nil)
+	s.destination(r, "/thin", object{"event_payload": "thin", "enabled_events": []string{"v1.billing.meter.error_report_triggered"}})
+	s.publish(object{"type": "billing.meter.updated", "data": object{"object": object{"id": "mtr_1", "object": "billing.meter", "display_name": "Tokens"}}})
+	e := thin("v1.billing.meter.error_report_triggered", "")
+	e["related_object"] = object{"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/mtr_1"}
+	e["data"] = object{"developer_message_summary": "a message", "reason": object{"error_count": 1}}
+	id := s.publish(e)
+	p := r.next()
+	parsed, err := s.sdk().ParseEventNotification(p.body, p.header.Get("Stripe-Signature"), r.secret("/thin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, ok := parsed.(*stripe.V1BillingMeterErrorReportTriggeredEventNotification)
+	if !ok {
+		t.Fatalf("the notification is a %T", parsed)
+	}
+	full, err := n.FetchEvent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.ID != id || full.Data.DeveloperMessageSummary != "a message" || full.Data.Reason.ErrorCount != 1 {
+		t.Errorf("event %+v", full)
+	}
+	meter, err := n.FetchRelatedObject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if meter.ID != "mtr_1" || meter.DisplayName != "Tokens" {
+		t.Errorf("the related object is %+v", meter)
+	}
+}
+
+func TestStripeGoWebhookEndpoints(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	sc, ctx := s.sdk(), t.Context()
+	create := func(path string) *stripe.WebhookEndpoint {
+		t.Helper()
+		made, err := sc.V1WebhookEndpoints.Create(ctx, &stripe.WebhookEndpointCreateParams{
+			URL: stripe.String("http://127.0.0.1:9" + path), EnabledEvents: stripe.StringSlice([]string{"charge.failed", "invoice.paid"}),
+			APIVersion: stripe.String(stripe.APIVersion), Description: stripe.String("text"), Metadata: map[string]string{"a": "1", "b": "2"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	made := create("/1")
+	if !strings.HasPrefix(made.ID, "we_") || made.Object != "webhook_endpoint" || !strings.HasPrefix(made.Secret, "whsec_") || made.Livemode ||
+		made.URL != "http://127.0.0.1:9/1" || made.APIVersion != stripe.APIVersion || made.Status != "enabled" || made.Description != "text" ||
+		fmt.Sprint(made.Metadata) != "map[a:1 b:2]" || !slices.Equal(made.EnabledEvents, []string{"charge.failed", "invoice.paid"}) {
+		t.Errorf("created %+v", made)
+	}
+	p := &stripe.WebhookEndpointUpdateParams{
+		URL: stripe.String("http://127.0.0.1:9/new"), Disabled: stripe.Bool(true), EnabledEvents: stripe.StringSlice([]string{"*"}),
+	}
+	p.AddMetadata("a", "")
+	p.AddMetadata("c", "3")
+	if _, err := sc.V1WebhookEndpoints.Update(ctx, made.ID, p); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sc.V1WebhookEndpoints.Retrieve(ctx, made.ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Secret != "" || got.URL != "http://127.0.0.1:9/new" || got.Status != "disabled" || fmt.Sprint(got.Metadata) != "map[b:2 c:3]" ||
+		!slices.Equal(got.EnabledEvents, []string{"*"}) || got.Description != "text" {
+		t.Errorf("updated %+v", got)
+	}
+	d, err := sc.V2CoreEventDestinations.Retrieve(ctx, strings.Replace(made.ID, "we_", "ed_", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Status != "disabled" || fmt.Sprint(d.Metadata) != "map[b:2 c:3]" {
+		t.Errorf("in API v2 it is %+v", d)
+	}
+
+	second := create("/2")
+	want := []string{create("/3").ID, second.ID, made.ID}
+	var listed []string
+	list := &stripe.WebhookEndpointListParams{}
+	list.Limit = stripe.Int64(1)
+	for e, err := range sc.V1WebhookEndpoints.List(ctx, list).All(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, e.ID)
+	}
+	if !slices.Equal(listed, want) {
+		t.Errorf("listed %v, want %v", listed, want)
+	}
+	gone, err := sc.V1WebhookEndpoints.Delete(ctx, made.ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gone.ID != made.ID || !gone.Deleted {
+		t.Errorf("deleted %+v", gone)
+	}
+	var failure *stripe.Error
+	if _, err = sc.V1WebhookEndpoints.Retrieve(ctx, made.ID, nil); !errors.As(err, &failure) ||
+		failure.HTTPStatusCode != http.StatusNotFound || failure.Code != stripe.ErrorCodeResourceMissing {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 func TestStripeGoErrors(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -90,7 +90,7 @@ type applier struct {
 	stack, account string
 	dryRun         bool
 
-	created, updated, deleted, same int
+	same int // resources that need no change
 }
 
 func (a *applier) findAccount(ctx context.Context) error {
@@ -134,33 +134,44 @@ func (a *applier) apply(ctx context.Context, t *template.Result, prune bool) err
 		}
 		steps = append(steps, more...)
 	}
-	signs := map[string]string{"create": "+", "update": "~", "delete": "-"}
-	for _, s := range steps {
-		fmt.Fprintf(a.stdout, "%s %s %s%s\n", signs[s.verb], s.verb, s.what, s.why)
+	if !a.json {
+		for _, s := range steps {
+			fmt.Fprintf(a.stdout, "%s %s %s%s\n", signs[s.verb], s.verb, s.what, s.why)
+		}
 	}
-	if len(steps) == 0 {
-		fmt.Fprintf(a.stdout, "Nothing to do: all %d resources of %s are as the template has them.\n", a.same, a.stack)
-		return nil
+	if !a.dryRun {
+		for i, s := range steps {
+			if err := s.do(ctx); err != nil {
+				return fmt.Errorf("%s %s: %w; %d of %d changes are made, apply again when that is mended", s.verb, s.what, err, i, len(steps))
+			}
+		}
 	}
-	if a.dryRun {
-		fmt.Fprintf(a.stdout, "%d changes, none made (--dry-run).\n", len(steps))
-		return nil
-	}
+	return a.summarise(steps)
+}
+
+// signs begin the lines of a plan.
+var signs = map[string]string{"create": "+", "update": "~", "delete": "-"}
+
+// summarise tells what was made, or would have been.
+func (a *applier) summarise(steps []step) error {
+	counts := map[string]int{}
+	changes := make([]map[string]string, len(steps))
 	for i, s := range steps {
-		if err := s.do(ctx); err != nil {
-			return fmt.Errorf("%s %s: %w; %d of %d changes are made, apply again when that is mended", s.verb, s.what, err, i, len(steps))
-		}
-		switch s.verb {
-		case "create":
-			a.created++
-		case "update":
-			a.updated++
-		default:
-			a.deleted++
-		}
+		counts[s.verb]++
+		changes[i] = map[string]string{"action": s.verb, "resource": s.what + s.why}
 	}
-	fmt.Fprintf(a.stdout, "Done: %d created, %d updated, %d deleted, %d unchanged.\n", a.created, a.updated, a.deleted, a.same)
-	return nil
+	if a.json {
+		return a.printJSON(map[string]any{"stack": a.stack, "changes": changes, "made": !a.dryRun, "unchanged": a.same})
+	}
+	line := fmt.Sprintf("Done: %d created, %d updated, %d deleted, %d unchanged.", counts["create"], counts["update"], counts["delete"], a.same)
+	switch {
+	case len(steps) == 0:
+		line = fmt.Sprintf("Nothing to do: all %d resources of %s are as the template has them.", a.same, a.stack)
+	case a.dryRun:
+		line = fmt.Sprintf("%d changes, none made (--dry-run).", len(steps))
+	}
+	_, err := fmt.Fprintln(a.stdout, line)
+	return err
 }
 
 func isMissing(err error) bool {

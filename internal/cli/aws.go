@@ -76,7 +76,14 @@ func (c *cli) newAWSClient(base, id, secret, region string) *awsClient {
 // awsError is an error as AWS's protocols answer it.
 type awsError struct{ code, message string }
 
-func (e *awsError) Error() string { return e.code + ": " + e.message }
+func (e *awsError) Error() string {
+	text := e.code + ": " + e.message
+	switch e.code {
+	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch":
+		text += "; the access key is that of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: is it one of this server?"
+	}
+	return text
+}
 
 // call carries out one operation. out may be nil.
 func (a *awsClient) call(ctx context.Context, service awsService, operation string, in, out any) error {

@@ -1,6 +1,9 @@
 package cli
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestAWSCommandLine(t *testing.T) {
 	t.Parallel()
@@ -25,6 +28,15 @@ func TestAWSCommandLine(t *testing.T) {
 	} {
 		if got, err := c.command.line(); err != nil || got != c.want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, c.want)
+		}
+	}
+}
+
+func TestAWSErrorNamesTheVariables(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]bool{"UnrecognizedClientException": true, "SignatureDoesNotMatch": true, "ResourceNotFoundException": false} {
+		if text := (&awsError{code, "no"}).Error(); strings.Contains(text, "AWS_ACCESS_KEY_ID") != want {
+			t.Errorf("%s", text)
 		}
 	}
 }

@@ -79,11 +79,10 @@ webhooks that are managed through Stripe's Event Destinations API.
 Try it:          waybill demo
 Run a server:    waybill serve
 Send an event:   waybill trigger payment_intent.succeeded`,
-		Version:           c.version,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs, // RunE refuses them as usage errors
+		Version:       c.version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // RunE refuses them as usage errors
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if len(given) == 0 {
 				return cmd.Help()
@@ -101,10 +100,11 @@ Send an event:   waybill trigger payment_intent.succeeded`,
 	root.PersistentFlags().StringVar(&c.server, "server", "", "server to talk to (default $WAYBILL_URL or "+defaultServer+")")
 	root.PersistentFlags().StringVar(&c.apiKey, "api-key", "", "secret key sk_… (default $WAYBILL_API_KEY, which others cannot read)")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON instead of tables")
-	root.AddCommand(c.serveCommand(), c.demoCommand(), c.accountsCommand(), c.keysCommand(),
-		c.triggerCommand(), c.eventsCommand(), c.destinationsCommand(), c.deliveriesCommand(),
-		c.patternCommand(), c.applyCommand(), c.logsCommand(),
+	root.AddCommand(c.serveCommand(), c.demoCommand(), c.readyCommand(), c.doctorCommand(), c.accountsCommand(), c.keysCommand(), c.auditCommand(),
+		c.triggerCommand(), c.eventsCommand(), c.destinationsCommand(), c.deliveriesCommand(), c.replayCommand(),
+		c.listenCommand(), c.patternCommand(), c.applyCommand(), c.logsCommand(),
 		c.migrateCommand(), c.backupCommand(), c.restoreCommand(), c.importCommand())
+	c.complete(root)
 	return root
 }
 

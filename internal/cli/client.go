@@ -128,6 +128,9 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	if json.Unmarshal(raw, &reply) != nil || reply.Error.Message == "" {
 		return nil, &apiError{answer.StatusCode, fmt.Sprintf("%s answered %s without saying why: is it a Waybill server?", c.base, answer.Status)}
 	}
+	if answer.StatusCode == http.StatusUnauthorized {
+		reply.Error.Message += "; the key is that of --api-key, or else of WAYBILL_API_KEY: is it one of " + c.base + "?"
+	}
 	return nil, &apiError{answer.StatusCode, reply.Error.Message}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,11 @@ type destinationObject struct {
 		URL    string `json:"url"`
 		Secret string `json:"signing_secret"`
 	} `json:"webhook_endpoint"`
+	Waybill *struct {
+		SecretsEnd   when `json:"previous_secrets_end"`
+		FailingSince when `json:"failing_since"`
+		DisablesAt   when `json:"disables_at"`
+	} `json:"waybill"`
 }
 
 func (d *destinationObject) status() string {
@@ -75,7 +81,7 @@ func (c *cli) printDestination(raw []byte) error {
 	if d.secret() != "" {
 		notes = append(notes, "Keep the signing secret now: it is not shown again.")
 	}
-	return c.fields([][2]string{
+	fields := [][2]string{
 		{"Destination", d.ID},
 		{"Name", d.Name},
 		{"Description", d.Description},
@@ -86,7 +92,18 @@ func (c *cli) printDestination(raw []byte) error {
 		{"API version", d.APIVersion},
 		{"Created", c.ago(d.Created)},
 		{"Signing secret", d.secret()},
-	}, notes...)
+	}
+	if w := d.Waybill; w != nil {
+		for _, at := range []struct {
+			name string
+			when when
+		}{{"Old secrets end", w.SecretsEnd}, {"Failing since", w.FailingSince}, {"Disabled unless it answers", w.DisablesAt}} {
+			if !at.when.IsZero() {
+				fields = append(fields, [2]string{at.name, c.ago(at.when)})
+			}
+		}
+	}
+	return c.fields(fields, notes...)
 }
 
 var includeURL = url.Values{"include[0]": {"webhook_endpoint.url"}}
@@ -96,7 +113,7 @@ func (c *cli) destinationsCommand() *cobra.Command {
 		c.destinationsList(), c.destinationsCreate(), c.destinationsGet(),
 		c.destinationsSwitch("disable", "Stop deliveries to a destination", "Its events are recorded as discarded while it is disabled."),
 		c.destinationsSwitch("enable", "Resume deliveries to a destination", ""),
-		c.destinationsDelete(), c.destinationsPing())
+		c.destinationsDelete(), c.destinationsPing(), c.destinationsRollSecret())
 }
 
 func (c *cli) destinationsList() *cobra.Command {
@@ -306,4 +323,39 @@ func (c *cli) destinationsPing() *cobra.Command {
 			return c.printEvents(raw, "See what came of it: waybill deliveries list --destination "+args[0])
 		},
 	}
+}
+
+func (c *cli) destinationsRollSecret() *cobra.Command {
+	var overlap time.Duration
+	cmd := &cobra.Command{
+		Use: "roll-secret DESTINATION", Short: "Replace a destination's signing secret",
+		Long: `Replace the signing secret of a webhook destination. The new one is printed
+once. The old one goes on signing beside it for the time of the overlap, at most
+24h; each request then carries a signature by both.`,
+		Example: `  waybill destinations roll-secret ed_test_… --overlap 24h`,
+		Args:    args(needsDestination),
+	}
+	cmd.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret goes on signing, up to 24h; 0 ends it at once")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !cmd.Flags().Changed("overlap") {
+			return usagef("--overlap is missing: say how long the old secret goes on signing, such as --overlap 24h, or 0 to end it at once")
+		}
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		body, err := json.Marshal(map[string]any{
+			"expires_after": int64(overlap / time.Second),
+			"include":       []string{"webhook_endpoint.signing_secret", "webhook_endpoint.url"},
+		})
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		raw, err := client.postJSON(cmd.Context(), pathID(destinationsPath+"/", args[0], "/roll_secret"), body)
+		if err != nil {
+			return err
+		}
+		return c.printDestination(raw)
+	}
+	return cmd
 }

@@ -75,7 +75,7 @@ func (c *cli) printEvents(raw []byte, notes ...string) error {
 
 func (c *cli) eventsCommand() *cobra.Command {
 	return group("events", "Publish, find and resend events",
-		c.eventsList(), c.eventsGet(), c.eventsPublish(), c.eventsResend())
+		c.eventsList(), c.eventsGet(), c.eventsPublish(), c.eventsResend(), c.eventsTail())
 }
 
 func (c *cli) eventsList() *cobra.Command {

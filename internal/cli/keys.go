@@ -2,46 +2,52 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/app"
 	"github.com/waybill-dev/waybill/internal/config"
 )
 
 func (c *cli) keysCommand() *cobra.Command {
 	var aws bool
-	keys := group("keys", "Manage AWS access keys in the data folder", c.createKeyCommand(&aws), c.listKeysCommand(&aws), c.deleteKeyCommand())
+	keys := group("keys", "Manage API keys and AWS access keys in the data folder",
+		c.createKeyCommand(&aws), c.listKeysCommand(&aws), c.rollKeyCommand(), c.revokeKeyCommand(), c.deleteKeyCommand())
 	keys.PersistentFlags().BoolVar(&aws, "aws", false, "access keys, for the AWS CLI and SDKs")
 	return keys
-}
-
-// onlyAWS refuses what there is no verb for: an account has two API keys, from
-// when it was made.
-func onlyAWS(cmd *cobra.Command, aws bool) error {
-	if aws {
-		return nil
-	}
-	return usagef("`%s` works on access keys for the AWS CLI and SDKs: add --aws. The sk_… keys come with their account; see `waybill accounts create --help`", cmd.CommandPath())
 }
 
 func (c *cli) createKeyCommand(aws *bool) *cobra.Command {
 	loader := config.NewLoader("data", "aws_region")
 	var accountID string
 	cmd := &cobra.Command{
-		Use:   "create --aws",
-		Short: "Give an account an access key",
-		Long: `Give an account an access key for the AWS CLI and SDKs, in the data folder. The
-server may be running: it knows the key within 5 seconds. The secret is printed
-once, with lines for your shell that point the AWS CLI and SDKs to the server.`,
+		Use:   "create",
+		Short: "Give an account another key",
+		Long: `Give an account another API key, or with --aws an access key for the AWS CLI and
+SDKs, in the data folder. The server may be running: it knows the key within a
+second. The key is printed once.
+
+A restricted key may do only what --allow says: a resource and read, write (which
+includes read) or none. The resources are ` + strings.Join(account.Resources, ", ") + `;
+events/charge is about events such as charge.failed, and * is all.`,
 		Args: args(),
+		Example: `  waybill keys create --name deploy --live --expires-in 720h
+  waybill keys create --restricted --allow events:read --allow deliveries:read
+  waybill keys create --restricted --allow events/charge:write
+  waybill keys create --aws`,
 	}
 	bind(cmd, loader)
+	api := apiKeyFlags(cmd)
 	cmd.Flags().StringVar(&accountID, "account", "", "account, as acct_… or its 12-digit AWS account id (default the only one)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := onlyAWS(cmd, *aws); err != nil {
-			return err
+		if !*aws {
+			return c.createAPIKey(cmd, loader, accountID, api)
+		}
+		if api.some(cmd) {
+			return usagef("these flags are about API keys, and an AWS access key has none of them; see `%s --help`", cmd.CommandPath())
 		}
 		cfg, err := loader.Load(c.env)
 		if err != nil {
@@ -80,15 +86,15 @@ func (c *cli) listKeysCommand(aws *bool) *cobra.Command {
 	loader := config.NewLoader("data")
 	var accountID string
 	cmd := &cobra.Command{
-		Use:   "list --aws",
-		Short: "List access keys, without their secrets",
+		Use:   "list",
+		Short: "List keys, without their secrets",
 		Args:  args(),
 	}
 	bind(cmd, loader)
 	cmd.Flags().StringVar(&accountID, "account", "", "only those of this account")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := onlyAWS(cmd, *aws); err != nil {
-			return err
+		if !*aws {
+			return c.listAPIKeys(cmd, loader, accountID)
 		}
 		cfg, err := loader.Load(c.env)
 		if err != nil {
@@ -122,9 +128,9 @@ func (c *cli) deleteKeyCommand() *cobra.Command {
 	loader := config.NewLoader("data")
 	cmd := &cobra.Command{
 		Use:   "delete ACCESS_KEY_ID",
-		Short: "Delete an access key",
-		Long: `Delete an access key, in the data folder. A server that is running refuses it
-within 30 seconds.`,
+		Short: "Delete an AWS access key",
+		Long: `Delete an AWS access key, in the data folder. A server that is running refuses
+it within about a second.`,
 		Args: args("the id of the access key"),
 	}
 	bind(cmd, loader)

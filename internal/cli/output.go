@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // printRaw prints the API's JSON, indented; the bytes are otherwise its own.
@@ -36,14 +39,28 @@ func (c *cli) table(head []string, rows [][]string, none string, notes ...string
 		fmt.Fprintln(c.stdout, none)
 		return nil
 	}
-	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{head}, rows...) {
+	rows = append([][]string{head}, rows...)
+	widths := make([]int, len(head))
+	for _, row := range rows {
 		for i := range row {
 			row[i] = printable(row[i])
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	if err := w.Flush(); err != nil {
+	var out strings.Builder
+	for n, row := range rows {
+		for i, cell := range row {
+			gap := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+			if n > 0 {
+				cell = c.paint(cell)
+			}
+			if i == len(row)-1 {
+				gap = "\n"
+			}
+			out.WriteString(cell + gap)
+		}
+	}
+	if _, err := io.WriteString(c.stdout, out.String()); err != nil {
 		return err
 	}
 	for _, note := range notes {
@@ -57,7 +74,7 @@ func (c *cli) fields(fields [][2]string, notes ...string) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	for _, f := range fields {
 		if f[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", f[0], printable(f[1]))
+			fmt.Fprintf(w, "%s\t%s\n", f[0], c.paint(printable(f[1])))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -67,6 +84,38 @@ func (c *cli) fields(fields [][2]string, notes ...string) error {
 		fmt.Fprintln(c.stdout, note)
 	}
 	return nil
+}
+
+// colours of the words that say how something is, by the first of a cell.
+var colours = map[string]string{
+	"ok": "32", "ready": "32", "enabled": "32", "delivered": "32", "succeeded": "32",
+	"warning": "33", "pending": "33",
+	"error": "31", "failed": "31", "disabled": "31",
+	"skipped": "2", "discarded": "2",
+}
+
+// paint colours a cell that says how something is, on a terminal.
+func (c *cli) paint(cell string) string {
+	word, _, _ := strings.Cut(cell, " ")
+	return c.colour(colours[word], cell)
+}
+
+func (c *cli) colour(code, text string) string {
+	if code == "" || !c.coloured() {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// coloured tells whether whoever reads the output sees colours and wants them;
+// see https://no-color.org.
+func (c *cli) coloured() bool {
+	file, ok := c.stdout.(*os.File)
+	if !ok || c.env("NO_COLOR") != "" || c.env("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // printable keeps what a stranger chose, such as the body of an answer, from

@@ -127,38 +127,3 @@ func (c *cli) logHandler(cfg config.Config) slog.Handler {
 	}
 	return slog.NewTextHandler(c.stderr, options)
 }
-
-func (c *cli) accountsCommand() *cobra.Command {
-	loader := config.NewLoader("data")
-	var name string
-	create := &cobra.Command{
-		Use:   "create",
-		Short: "Add an account with keys of its own",
-		Long: `Add an account with a test and a live key of its own, in the data folder. The
-server may be running. The keys are printed once.`,
-		Args: args(),
-	}
-	bind(create, loader)
-	create.Flags().StringVar(&name, "name", "account", "name of the account")
-	create.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := loader.Load(c.env)
-		if err != nil {
-			return err
-		}
-		created, err := app.CreateAccount(cmd.Context(), cfg, name)
-		if err != nil {
-			return fmt.Errorf("create account: %w", err)
-		}
-		if c.json {
-			return c.printJSON(map[string]string{
-				"id": created.Account.ID, "name": created.Account.Name, "test_key": created.TestKey, "live_key": created.LiveKey,
-			})
-		}
-		return c.fields([][2]string{
-			{"Account", created.Account.ID + " (" + created.Account.Name + ")"},
-			{"Test key", created.TestKey},
-			{"Live key", created.LiveKey},
-		}, "Keep the keys now: they are stored as hashes and not shown again.")
-	}
-	return group("accounts", "Manage accounts in the data folder", create)
-}

@@ -28,6 +28,7 @@ type Config struct {
 	NodeLease             time.Duration // how long a node can be silent before others do its work
 	DatabaseConnections   int           // to PostgreSQL, beside the one that commits and the one that listens
 	Listen                string        // host:port; port 0 takes any that is free
+	ListenUnix            string        // path of a Unix socket to serve on too; "" is none
 	Dev                   bool          // allow private addresses, shorten the sandbox's retries
 	EncryptionKey         Secret        // 64 hex digits; "" means a key file in Data
 	BootstrapTestKey      Secret        // of the first account; "" has it generated
@@ -41,11 +42,13 @@ type Config struct {
 	APIVersion            string        // labels snapshots where nobody named a version
 	DeliveryTimeout       time.Duration // of one attempt, the answer's body included
 	MaxInFlight           int           // attempts under way for one destination
+	DisableAfter          time.Duration // without a success, of a webhook that keeps failing; 0 is never
 	MaxStoreSize          int64         // bytes; 0 is unbounded
 	ShutdownTimeout       time.Duration // for requests and attempts under way
 	RetainAttempts        time.Duration // what is known of each attempt
 	RetainEvents          time.Duration // whole events
 	RetainSummaries       time.Duration // that an event was, and how its deliveries ended
+	RetainAudit           time.Duration // who changed what
 	LogFormat             string        // LogText or LogJSON
 	LogLevel              slog.Level
 }
@@ -71,10 +74,12 @@ func Default() Config {
 		APIVersion:      "2026-03-25.dahlia",
 		DeliveryTimeout: 20 * time.Second,
 		MaxInFlight:     64,
+		DisableAfter:    5 * 24 * time.Hour,
 		ShutdownTimeout: 20 * time.Second,
 		RetainAttempts:  15 * 24 * time.Hour,
 		RetainEvents:    30 * 24 * time.Hour,
 		RetainSummaries: 396 * 24 * time.Hour,
+		RetainAudit:     396 * 24 * time.Hour,
 		LogFormat:       LogText,
 		LogLevel:        slog.LevelInfo,
 	}

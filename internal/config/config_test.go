@@ -69,8 +69,8 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Data: "./waybill-data", Listen: "127.0.0.1:4242", APIVersion: "2026-03-25.dahlia",
 		NodeLease: 15 * time.Second, DatabaseConnections: 16,
-		RetainAttempts: 360 * time.Hour, RetainEvents: 720 * time.Hour, RetainSummaries: 9504 * time.Hour,
-		AWSRegion: "us-east-1", PartnerName: "waybill.local", SourceExpiry: 168 * time.Hour,
+		RetainAttempts: 360 * time.Hour, RetainEvents: 720 * time.Hour, RetainSummaries: 9504 * time.Hour, RetainAudit: 9504 * time.Hour,
+		AWSRegion: "us-east-1", PartnerName: "waybill.local", SourceExpiry: 168 * time.Hour, DisableAfter: 120 * time.Hour,
 		DeliveryTimeout: 20 * time.Second, MaxInFlight: 64, ShutdownTimeout: 20 * time.Second, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -101,22 +101,22 @@ func TestEverySettingFromEverySource(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
 		"database": "postgres://u:hunter2@db:5432/waybill", "node_name": "a", "node_lease": "30s", "database_connections": "4",
-		"data": "/var/lib/waybill", "listen": ":80", "dev": "true", "encryption_key": hexKey,
+		"data": "/var/lib/waybill", "listen": ":80", "listen_unix": "/run/waybill/api.sock", "dev": "true", "encryption_key": hexKey,
 		"bootstrap_test_key": testKey, "bootstrap_live_key": liveKey, "bootstrap_aws_key": awsKey,
 		"bootstrap_aws_account_id": "123456789012", "aws_region": "eu-central-1", "partner_name": "stripe.com", "source_expiry": "48h",
 		"allow_network": "10.0.0.0/8,192.168.1.5",
-		"api_version":   "2026-09-30.endive", "delivery_timeout": "1m30s", "max_in_flight": "7", "max_store_size": "20GB",
-		"retain_attempts": "24h", "retain_events": "48h", "retain_summaries": "72h",
+		"api_version":   "2026-09-30.endive", "delivery_timeout": "1m30s", "max_in_flight": "7", "disable_after": "0", "max_store_size": "20GB",
+		"retain_attempts": "24h", "retain_events": "48h", "retain_summaries": "72h", "retain_audit": "96h",
 		"shutdown_timeout": "5s", "log_format": "json", "log_level": "debug",
 	}
 	want := Config{
 		Database: "postgres://u:hunter2@db:5432/waybill", NodeName: "a", NodeLease: 30 * time.Second, DatabaseConnections: 4,
-		Data: "/var/lib/waybill", Listen: ":80", Dev: true, EncryptionKey: Secret(hexKey),
+		Data: "/var/lib/waybill", Listen: ":80", ListenUnix: "/run/waybill/api.sock", Dev: true, EncryptionKey: Secret(hexKey),
 		BootstrapTestKey: testKey, BootstrapLiveKey: liveKey, BootstrapAWSKey: awsKey,
 		BootstrapAWSAccountID: "123456789012", AWSRegion: "eu-central-1", PartnerName: "stripe.com", SourceExpiry: 48 * time.Hour,
 		AllowNetwork: []string{"10.0.0.0/8", "192.168.1.5"},
 		APIVersion:   "2026-09-30.endive", DeliveryTimeout: 90 * time.Second, MaxInFlight: 7, MaxStoreSize: 20e9,
-		RetainAttempts: 24 * time.Hour, RetainEvents: 48 * time.Hour, RetainSummaries: 72 * time.Hour,
+		RetainAttempts: 24 * time.Hour, RetainEvents: 48 * time.Hour, RetainSummaries: 72 * time.Hour, RetainAudit: 96 * time.Hour,
 		ShutdownTimeout: 5 * time.Second, LogFormat: "json", LogLevel: slog.LevelDebug,
 	}
 	if n := reflect.TypeFor[Config]().NumField(); n != len(values) || n != len(settings) {

@@ -19,6 +19,8 @@ const (
 	minDeliveryTimeout = time.Second
 	maxDeliveryTimeout = 120 * time.Second
 	maxInFlight        = 10_000
+	minDisableAfter    = time.Hour
+	maxDisableAfter    = 366 * 24 * time.Hour
 	minStoreSize       = 16 << 20
 	maxShutdown        = 10 * time.Minute
 	minSourceExpiry    = time.Minute
@@ -54,6 +56,10 @@ var settings = []setting{
 	{
 		name: "listen", usage: "address to serve the API on",
 		bind: func(c *Config) value { return textValue(&c.Listen, "host:port", checkListen) },
+	},
+	{
+		name: "listen_unix", usage: "path of a Unix socket to serve the API on too, for this user alone; for STRIPE_CLI_UNIX_SOCKET",
+		bind: func(c *Config) value { return textValue(&c.ListenUnix, "path", checkSocketPath) },
 	},
 	{
 		name: "dev", usage: "for your own machine: deliver to private addresses, retry test mode after 1, 2 and 4 seconds",
@@ -110,6 +116,10 @@ var settings = []setting{
 		bind: func(c *Config) value { return intValue(&c.MaxInFlight, 1, maxInFlight) },
 	},
 	{
+		name: "disable_after", usage: "time without a success after which a webhook destination that keeps failing is disabled; 0 is never",
+		bind: func(c *Config) value { return durationOrZero(&c.DisableAfter, minDisableAfter, maxDisableAfter) },
+	},
+	{
 		name: "max_store_size", usage: "refuse events once the store has this size, such as 20GB; 0 is unbounded",
 		bind: func(c *Config) value { return sizeValue(&c.MaxStoreSize, minStoreSize) },
 	},
@@ -128,6 +138,10 @@ var settings = []setting{
 	{
 		name: "retain_summaries", usage: "time for which it is known that an event was and how its deliveries ended",
 		bind: func(c *Config) value { return durationValue(&c.RetainSummaries, minRetention, maxRetention) },
+	},
+	{
+		name: "retain_audit", usage: "time for which the audit log is kept",
+		bind: func(c *Config) value { return durationValue(&c.RetainAudit, minRetention, maxRetention) },
 	},
 	{
 		name: "log_format", usage: "text or json",

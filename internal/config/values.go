@@ -98,7 +98,7 @@ func intValue(at *int, lowest, highest int) value {
 	}, strconv.Itoa}
 }
 
-func durationValue(at *time.Duration, lowest, highest time.Duration) value {
+func durationValue(at *time.Duration, lowest, highest time.Duration) parsed[time.Duration] {
 	return parsed[time.Duration]{at, "duration", func(s string) (time.Duration, error) {
 		v, err := time.ParseDuration(s)
 		switch {
@@ -109,6 +109,18 @@ func durationValue(at *time.Duration, lowest, highest time.Duration) value {
 		}
 		return v, nil
 	}, time.Duration.String}
+}
+
+func durationOrZero(at *time.Duration, lowest, highest time.Duration) value {
+	v := durationValue(at, lowest, highest)
+	parse := v.parse
+	v.parse = func(s string) (time.Duration, error) {
+		if d, err := time.ParseDuration(s); err == nil && d == 0 {
+			return 0, nil
+		}
+		return parse(s)
+	}
+	return v
 }
 
 func sizeValue(at *int64, lowest int64) value {
@@ -174,6 +186,16 @@ func checkListen(s string) error {
 		}
 	}
 	return fmt.Errorf("%q is not an address; write HOST:PORT, such as 127.0.0.1:4242, or :4242 for all interfaces", s)
+}
+
+// maxSocketPath is what every system takes as the path of a Unix socket.
+const maxSocketPath = 103
+
+func checkSocketPath(s string) error {
+	if len(s) > maxSocketPath {
+		return fmt.Errorf("it has %d bytes; choose a path of at most %d", len(s), maxSocketPath)
+	}
+	return nil
 }
 
 func checkNetworks(list []string) error {

@@ -61,8 +61,16 @@ type Destination struct {
 	URL string // of a webhook endpoint
 	// EventBridge is set for the type amazon_eventbridge.
 	EventBridge *EventBridge
-	// SigningSecret is set by Create and its idempotent replay, never else.
+	// SigningSecret is set by Create, RollSecret and their idempotent replays,
+	// never else.
 	SigningSecret string
+	// PreviousSecretsEnd is when the last secret ends that was replaced and
+	// may still sign; zero if there is none.
+	PreviousSecretsEnd time.Time
+	// Settings are what Waybill adds to a webhook endpoint.
+	Settings Settings
+	// Health is set for a webhook endpoint by Retrieve and List.
+	Health Health
 	// RetrySchedule holds the waits between tries in seconds: nil is the
 	// installation's default for the mode, empty is no retries.
 	RetrySchedule []int64
@@ -79,6 +87,8 @@ const (
 const (
 	ReasonUser = "user"          // by Disable
 	ReasonGone = "endpoint_gone" // the endpoint answered 410 Gone
+	// ReasonFailing is that nothing was delivered for Options.DisableAfter.
+	ReasonFailing = "webhook_failing"
 )
 
 // PingType is the type of the event that Ping publishes.
@@ -94,6 +104,7 @@ type Store interface {
 	ListDestinations(ctx context.Context, p store.ListDestinations) (store.Page[*store.Destination], error)
 	ChangedDestinations(ctx context.Context, since int64) ([]*store.Destination, int64, error)
 	Idempotent(ctx context.Context, scope event.Scope, generation int, key string, now time.Time) (*store.Idempotency, error)
+	store.DestinationHealth
 }
 
 // Engine is the part of the engine that destinations need.
@@ -104,6 +115,10 @@ type Engine interface {
 	// idempotency record that was seen before it returns the events of then,
 	// or store.ErrIdempotencyMismatch.
 	Publish(ctx context.Context, p engine.Publish) ([]*event.Event, error)
+	// Vitals returns how deliveries to webhook endpoints went in this process;
+	// Succeeded tells it of one that another process made.
+	Vitals() []engine.Vital
+	Succeeded(subscription int64, at time.Time)
 }
 
 // Options is what a Service is made of.
@@ -119,7 +134,10 @@ type Options struct {
 	// of its sources' partner, as in aws.partner/<Partner>/….
 	Sources Sources
 	Partner string
-	Now     func() time.Time // nil is time.Now
+	// DisableAfter is how long a webhook endpoint may fail before it is
+	// disabled; 0 is for ever.
+	DisableAfter time.Duration
+	Now          func() time.Time // nil is time.Now
 }
 
 // Service owns all destinations of an installation. It is safe for concurrent
@@ -135,13 +153,17 @@ type Service struct {
 	sources   Sources
 	partner   string
 	followers followers
+	overlaps  overlaps
+
+	disableAfter time.Duration
+	watched      time.Time // when WatchHealth began the last time
 }
 
 // New returns a Service.
 func New(o Options) *Service {
 	s := &Service{
 		store: o.Store, engine: o.Engine, key: o.Key, guard: o.Guard, retry: o.Retry, now: o.Now,
-		sources: o.Sources, partner: o.Partner,
+		sources: o.Sources, partner: o.Partner, disableAfter: o.DisableAfter,
 	}
 	if s.retry == nil {
 		s.retry = func(live bool) retry.Policy {
@@ -174,6 +196,7 @@ type CreateParams struct {
 	SnapshotAPIVersion string
 	// RetrySchedule holds seconds: nil is the default, empty no retries.
 	RetrySchedule []int64
+	Settings      SettingsParams // of a webhook endpoint
 
 	// The one that Type names; the others must be nil.
 	WebhookEndpoint   *WebhookEndpoint
@@ -197,10 +220,15 @@ type UpdateParams struct {
 	EnabledEvents []string // must not be empty if it is not nil
 	// Metadata is merged key by key; a nil value removes the key.
 	Metadata map[string]*string
-	URL      *string // webhook_endpoint.url
+	// ClearMetadata removes all keys that there were.
+	ClearMetadata bool
+	URL           *string // webhook_endpoint.url
+	// Disabled disables or enables, as those verbs do.
+	Disabled *bool
 	// RetrySchedule points to the new schedule; to a nil slice for the
 	// default, to an empty one for no retries.
 	RetrySchedule *[]int64
+	Settings      SettingsParams
 }
 
 // ListParams asks for a page, newest first.

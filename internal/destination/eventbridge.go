@@ -181,7 +181,7 @@ func (s *Service) followEach(ctx context.Context, all []follower) error {
 		if !s.follow(&all[i].Destination) {
 			continue
 		}
-		_, err := s.change(ctx, all[i].scope, all[i].ID, nil, func(d *Destination) error {
+		_, err := s.change(ctx, all[i].scope, all[i].ID, nil, func(d *Destination, _ *store.Destination) error {
 			s.follow(d)
 			return nil
 		})
@@ -198,7 +198,7 @@ func isNotFound(err error) bool {
 }
 
 // enable starts deliveries again.
-func (s *Service) enable(d *Destination) error {
+func (s *Service) enable(d *Destination, _ *store.Destination) error {
 	if d.EventBridge == nil {
 		d.Status, d.DisabledReason = event.Enabled, ""
 		return nil

@@ -23,6 +23,7 @@ type fakeEngine struct {
 	mu        sync.Mutex
 	refreshed int
 	published []engine.Publish
+	vitals    []engine.Vital
 	err       error // of Refresh and Publish
 }
 
@@ -46,6 +47,14 @@ func (e *fakeEngine) Publish(_ context.Context, p engine.Publish) ([]*event.Even
 	made.Assign(event.SeqAt(time.Now()))
 	return []*event.Event{made}, nil
 }
+
+func (e *fakeEngine) Vitals() []engine.Vital {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.vitals
+}
+
+func (e *fakeEngine) Succeeded(int64, time.Time) {}
 
 func (e *fakeEngine) refreshes() int {
 	e.mu.Lock()
@@ -221,3 +230,11 @@ func mustNotFound(t *testing.T, err error) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+func texts(secrets []event.Secret) []string {
+	all := make([]string, len(secrets))
+	for i, s := range secrets {
+		all[i] = s.Text
+	}
+	return all
+}

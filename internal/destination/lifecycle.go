@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/account"
@@ -34,22 +35,7 @@ func (s *Service) Create(ctx context.Context, c account.Caller, p CreateParams) 
 	if earlier == "" {
 		return made, nil
 	}
-	row, err := s.read(ctx, c.Scope, earlier)
-	if err != nil {
-		return nil, err
-	}
-	d, err := decode(row)
-	if err != nil {
-		return nil, err
-	}
-	if d.Type == TypeWebhookEndpoint {
-		secrets, err := s.liveSecrets(row)
-		if err != nil {
-			return nil, err
-		}
-		d.SigningSecret = secrets[0]
-	}
-	return d, nil
+	return s.withSecret(ctx, c.Scope, earlier)
 }
 
 func (s *Service) create(ctx context.Context, scope event.Scope, id string, p CreateParams, idem *store.Idempotency) (*Destination, error) {
@@ -59,6 +45,16 @@ func (s *Service) create(ctx context.Context, scope event.Scope, id string, p Cr
 	}
 	now := s.timestamp()
 	d.ID, d.Created, d.Updated = id, now, now
+	var v *vault
+	if d.Type == TypeWebhookEndpoint {
+		d.SigningSecret = sign.NewSecret()
+		v = &vault{Signing: []secret{{Secret: d.SigningSecret, Created: now}}}
+		if err := d.set(&p.Settings, v); err != nil {
+			return nil, err
+		}
+	} else if p.Settings.given() {
+		return nil, notWebhook(d.Type)
+	}
 	if d.EventBridge != nil {
 		// The source comes first: one without a destination expires by itself.
 		if err := s.openSource(ctx, scope, d); err != nil {
@@ -69,9 +65,8 @@ func (s *Service) create(ctx context.Context, scope event.Scope, id string, p Cr
 	if row.Config, err = encode(d); err != nil {
 		return nil, err
 	}
-	if d.Type == TypeWebhookEndpoint {
-		d.SigningSecret = sign.NewSecret()
-		if row.Secrets, err = s.sealSecrets(scope, id, []secret{{Secret: d.SigningSecret, Created: now}}); err != nil {
+	if v != nil {
+		if err := s.seal(row, v); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +85,38 @@ func (s *Service) create(ctx context.Context, scope event.Scope, id string, p Cr
 
 // Update changes what p names and leaves the rest.
 func (s *Service) Update(ctx context.Context, c account.Caller, id string, p UpdateParams) (*Destination, error) {
-	return s.modify(ctx, c, id, func(d *Destination) error { return s.apply(d, p) })
+	return s.modify(ctx, c, id, func(d *Destination, row *store.Destination) error {
+		if p.Settings.given() {
+			if d.Type != TypeWebhookEndpoint {
+				return notWebhook(d.Type)
+			}
+			v, err := s.unseal(row)
+			if err != nil {
+				return err
+			}
+			if err := d.set(&p.Settings, v); err != nil {
+				return err
+			}
+			if err := s.seal(row, v); err != nil {
+				return err
+			}
+		}
+		if err := s.apply(d, p); err != nil {
+			return err
+		}
+		switch {
+		case p.Disabled == nil:
+			return nil
+		case *p.Disabled:
+			return disableFor(ReasonUser)(d, row)
+		default:
+			return s.enable(d, row)
+		}
+	})
+}
+
+func notWebhook(typ string) error {
+	return fault.Invalidf("waybill", "These settings are for webhook endpoints, but the destination has the type %s. Leave them out.", typ)
 }
 
 func (s *Service) apply(d *Destination, p UpdateParams) error {
@@ -102,6 +128,9 @@ func (s *Service) apply(d *Destination, p UpdateParams) error {
 	}
 	if p.EnabledEvents != nil {
 		d.EnabledEvents = slices.Clone(p.EnabledEvents)
+	}
+	if p.ClearMetadata {
+		d.Metadata = map[string]string{}
 	}
 	if p.Metadata != nil {
 		d.Metadata = mergeMetadata(d.Metadata, p.Metadata)
@@ -132,8 +161,11 @@ func (s *Service) Disable(ctx context.Context, c account.Caller, id string) (*De
 	return s.modify(ctx, c, id, disableFor(ReasonUser))
 }
 
-func disableFor(reason string) func(*Destination) error {
-	return func(d *Destination) error {
+// edit is a change of a destination. What it changes of the row is the secrets.
+type edit func(d *Destination, row *store.Destination) error
+
+func disableFor(reason string) edit {
+	return func(d *Destination, _ *store.Destination) error {
 		if d.Status != event.Disabled {
 			d.Status, d.DisabledReason = event.Disabled, reason
 		}
@@ -153,7 +185,7 @@ func (s *Service) Delete(ctx context.Context, c account.Caller, id string) error
 		return err
 	}
 	_, err = s.once(ctx, idem, func() error {
-		_, err := s.change(ctx, c.Scope, id, idem, func(d *Destination) error {
+		_, err := s.change(ctx, c.Scope, id, idem, func(d *Destination, _ *store.Destination) error {
 			d.Status = event.Deleted
 			return nil
 		})
@@ -166,19 +198,11 @@ func (s *Service) Delete(ctx context.Context, c account.Caller, id string) error
 // Gone. One that was disabled or deleted meanwhile is left as it is. It calls
 // Engine.Refresh, so the engine must not hold what Refresh waits for.
 func (s *Service) DisableGone(ctx context.Context, scope event.Scope, number int64) error {
-	rows, err := s.store.DestinationsByNumber(ctx, scope, []int64{number})
-	if err != nil {
-		return failed("find event destination", err)
+	row, err := s.enabled(ctx, scope, number)
+	if row == nil {
+		return err
 	}
-	row := rows[number]
-	if row == nil || row.Status != event.Enabled {
-		return nil
-	}
-	_, err = s.change(ctx, scope, row.ID, nil, disableFor(ReasonGone))
-	if f := fault.As(err); f != nil && f.Kind == fault.NotFound {
-		return nil
-	}
-	return err
+	return s.disable(ctx, row, ReasonGone, "revision "+strconv.FormatInt(row.Revision, 10))
 }
 
 // Retrieve returns one destination.
@@ -187,7 +211,11 @@ func (s *Service) Retrieve(ctx context.Context, c account.Caller, id string) (*D
 	if err != nil {
 		return nil, err
 	}
-	return decode(row)
+	d, err := decode(row)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.healths(ctx, d)
 }
 
 // List returns a page of destinations, newest first.
@@ -211,12 +239,12 @@ func (s *Service) List(ctx context.Context, c account.Caller, p ListParams) (sto
 			return store.Page[*Destination]{}, err
 		}
 	}
-	return page, nil
+	return page, s.healths(ctx, page.Items...)
 }
 
 // modify is change for a client's request: at most once for its idempotency
 // key.
-func (s *Service) modify(ctx context.Context, c account.Caller, id string, apply func(*Destination) error) (*Destination, error) {
+func (s *Service) modify(ctx context.Context, c account.Caller, id string, apply edit) (*Destination, error) {
 	idem, err := s.record(c, id)
 	if err != nil {
 		return nil, err
@@ -233,6 +261,7 @@ func (s *Service) modify(ctx context.Context, c account.Caller, id string, apply
 	if earlier != "" {
 		return s.Retrieve(ctx, c, earlier)
 	}
+	_ = s.healths(ctx, changed) // what was asked for is done
 	return changed, nil
 }
 
@@ -243,7 +272,7 @@ const maxTries = 32
 // change applies a change to the destination as it is now, and again if
 // another change came first. A change that changes nothing is written only to
 // record idem.
-func (s *Service) change(ctx context.Context, scope event.Scope, id string, idem *store.Idempotency, apply func(*Destination) error) (*Destination, error) {
+func (s *Service) change(ctx context.Context, scope event.Scope, id string, idem *store.Idempotency, apply edit) (*Destination, error) {
 	for range maxTries {
 		row, err := s.read(ctx, scope, id)
 		if err != nil {
@@ -259,14 +288,15 @@ func (s *Service) change(ctx context.Context, scope event.Scope, id string, idem
 		if err != nil {
 			return nil, err
 		}
-		if err := apply(d); err != nil {
+		secrets, status, url := row.Secrets, row.Status, d.URL
+		if err := apply(d, row); err != nil {
 			return nil, err
 		}
 		after, err := encode(d)
 		if err != nil {
 			return nil, err
 		}
-		changed := d.Status != row.Status || !bytes.Equal(before, after)
+		changed := d.Status != row.Status || !bytes.Equal(before, after) || !bytes.Equal(secrets, row.Secrets)
 		if !changed && idem == nil {
 			return d, nil
 		}
@@ -282,6 +312,10 @@ func (s *Service) change(ctx context.Context, scope event.Scope, id string, idem
 		case err == nil:
 			if d.Status == event.Deleted {
 				s.closeSource(ctx, row)
+			}
+			if d.Status != status || d.URL != url {
+				// A fresh chance. If this fails, the next success is one.
+				_ = s.store.ForgetHealth(context.WithoutCancel(ctx), row.Number)
 			}
 			s.refresh(ctx)
 			return d, nil

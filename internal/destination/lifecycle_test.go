@@ -222,7 +222,7 @@ func TestUpdate(t *testing.T) {
 	if got = update(destination.UpdateParams{RetrySchedule: ptr([]int64(nil))}); got.RetrySchedule != nil {
 		t.Errorf("schedule = %#v, want the default", got.RetrySchedule)
 	}
-	if secrets := f.load().Target.Webhook.Secrets; !slices.Equal(secrets, []string{d.SigningSecret}) {
+	if secrets := f.load().Target.Webhook.Secrets; !slices.Equal(texts(secrets), []string{d.SigningSecret}) {
 		t.Error("updates lost the signing secret")
 	}
 }

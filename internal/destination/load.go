@@ -2,7 +2,6 @@ package destination
 
 import (
 	"context"
-	"slices"
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/retry"
@@ -28,10 +27,17 @@ func (s *Service) Load(ctx context.Context, since int64) ([]event.Subscription, 
 	return subs, version, nil
 }
 
+var origins = map[string]event.Origins{
+	fromSelf: event.FromSelf, fromAccounts: event.FromAccounts,
+	fromMembers: event.FromMembers, fromMembersAccounts: event.FromMembersAccounts,
+}
+
 func (s *Service) compile(row *store.Destination) event.Subscription {
 	sub := event.Subscription{ID: row.Number, Name: row.ID, Scope: row.Scope, Status: row.Status}
 	if row.Status == event.Deleted {
-		s.followers.take(row.Scope, &Destination{ID: row.ID, Status: row.Status})
+		gone := &Destination{ID: row.ID, Status: row.Status}
+		s.followers.take(row.Scope, gone)
+		s.overlaps.take(row.Scope, gone)
 		return sub
 	}
 	sub.Target = event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{}}
@@ -42,19 +48,20 @@ func (s *Service) compile(row *store.Destination) event.Subscription {
 		return sub
 	}
 	s.followers.take(row.Scope, d)
+	s.overlaps.take(row.Scope, d)
 	sub.Kind, sub.APIVersion = d.Payload, d.SnapshotAPIVersion
-	// An installation has no connected accounts, so every event is the
-	// account's own: a destination for the others' alone selects none.
-	if slices.Contains(d.EventsFrom, fromSelf) {
-		sub.Types = d.EnabledEvents
+	sub.Types = d.EnabledEvents
+	for _, word := range d.EventsFrom {
+		sub.From |= origins[word]
 	}
 	sub.Retry = s.policy(d)
 	if b := d.EventBridge; b != nil {
 		sub.Target = event.Target{Kind: event.TargetEventSource, EventSource: &event.SourceTarget{Name: b.SourceName, Region: b.Region, ARN: b.SourceARN}}
 		return sub
 	}
-	if secrets, err := s.liveSecrets(row); err == nil {
-		sub.Target.Webhook = &event.WebhookTarget{URL: d.URL, Secrets: secrets}
+	if v, err := s.unseal(row); err == nil {
+		sub.Target.Webhook.URL = d.URL
+		d.Settings.compile(&sub, v)
 	}
 	return sub
 }

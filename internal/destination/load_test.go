@@ -34,7 +34,7 @@ func TestLoad(t *testing.T) {
 	if !slices.Equal(sub.Retry.Delays, []time.Duration{5 * time.Second, time.Minute}) {
 		t.Errorf("retries = %v", sub.Retry.Delays)
 	}
-	if sub.Target.Kind != event.TargetWebhook || sub.Target.Webhook.URL != d.URL || !slices.Equal(sub.Target.Webhook.Secrets, []string{d.SigningSecret}) {
+	if sub.Target.Kind != event.TargetWebhook || sub.Target.Webhook.URL != d.URL || !slices.Equal(texts(sub.Target.Webhook.Secrets), []string{d.SigningSecret}) {
 		t.Errorf("target = %+v", sub.Target)
 	}
 
@@ -217,7 +217,7 @@ func TestLiveSecretsNewestFirst(t *testing.T) {
 		{"whsec_old", now.Add(-2 * time.Hour), now.Add(time.Hour)},
 		{"whsec_new", now.Add(-time.Hour), time.Time{}},
 	})
-	if got := f.load().Target.Webhook.Secrets; !slices.Equal(got, []string{"whsec_new", "whsec_old"}) {
+	if got := texts(f.load().Target.Webhook.Secrets); !slices.Equal(got, []string{"whsec_new", "whsec_old"}) {
 		t.Errorf("secrets = %q", got)
 	}
 	for _, none := range []any{[]secret{}, []secret{{"whsec_expired", now, now.Add(-time.Second)}}, "whsec_not_a_list"} {

@@ -2,7 +2,6 @@ package destination
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -42,17 +41,13 @@ func (s *Service) Ping(ctx context.Context, c account.Caller, id string) (*event
 				"The event destination %s is disabled, so a ping would not be delivered. Enable it first.", show(id))
 		}
 	}
-	related, err := json.Marshal(struct {
-		ID   string `json:"id"`
-		Type string `json:"type"`
-		URL  string `json:"url"`
-	}{row.ID, "event_destination", "/v2/core/event_destinations/" + row.ID})
+	draft, err := relatedDraft(row.ID, PingType)
 	if err != nil {
-		return nil, fmt.Errorf("encode ping: %w", err)
+		return nil, err
 	}
 	events, err := s.engine.Publish(ctx, engine.Publish{
 		Scope:          c.Scope,
-		Drafts:         []*event.Draft{{Type: PingType, RelatedObject: related, ObjectID: row.ID}},
+		Drafts:         []*event.Draft{draft},
 		DefaultVersion: c.APIVersion,
 		Idempotency:    idem,
 		Only:           []int64{row.Number},

@@ -33,9 +33,7 @@ const (
 )
 
 var (
-	eventType = regexp.MustCompile(`^[a-zA-Z0-9_.\[\]-]+$`)
-	// The version is written into payloads unquoted, which this form allows.
-	apiVersion    = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}(\.[a-z_]+)?$`)
+	eventType     = regexp.MustCompile(`^[a-zA-Z0-9_.\[\]-]+$`)
 	awsAccount    = regexp.MustCompile(`^[0-9]{12}$`)
 	awsRegion     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	azureRegion   = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
@@ -219,7 +217,7 @@ func checkAPIVersion(payload event.Kind, version string) error {
 		return nil
 	case payload == event.Thin:
 		return fault.Invalidf(param, "Thin events have no version. Leave it out, or send event_payload snapshot.")
-	case !apiVersion.MatchString(version):
+	case !event.IsAPIVersion(version):
 		return fault.Invalidf(param, "%s is not an API version. Send a date with or without a release name, such as 2026-03-25.dahlia.", show(version))
 	}
 	return nil

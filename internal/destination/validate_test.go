@@ -211,8 +211,15 @@ func TestEventsFrom(t *testing.T) {
 			if !slices.Equal(d.EventsFrom, tc.want) {
 				t.Errorf("events_from %q became %q, want %q", tc.given, d.EventsFrom, tc.want)
 			}
-			if own, selects := slices.Contains(tc.want, "@self"), len(f.load().Types) > 0; own != selects {
-				t.Errorf("a destination for %q selects the account's own events: %t", tc.want, selects)
+			var from event.Origins
+			for _, word := range tc.want {
+				from |= map[string]event.Origins{
+					"@self": event.FromSelf, "@accounts": event.FromAccounts,
+					"@organization_members": event.FromMembers, "@organization_members/@accounts": event.FromMembersAccounts,
+				}[word]
+			}
+			if got := f.load().From; got != from {
+				t.Errorf("a destination for %q selects from %b, want %b", tc.want, got, from)
 			}
 		})
 	}

@@ -63,8 +63,8 @@ func newSubmission(p Publish) *submission {
 	return s
 }
 
-// route decides for each event where it goes, and adds the thin twins that
-// somebody selects.
+// route decides for each event where it goes, and adds the thin twins and
+// the copies for accounts above that somebody selects.
 func (s *submission) route(snap *route.Snapshot) {
 	s.version = snap.Version()
 	s.Events = s.Events[:0]
@@ -75,16 +75,43 @@ func (s *submission) route(snap *route.Snapshot) {
 		at := len(s.Events)
 		s.primaryAt = append(s.primaryAt, at)
 		s.add(e, s.selected(snap, e, s.p.Drafts[i]))
-		twin := 0
-		if e.Kind == event.Snapshot && len(s.p.Only) == 0 {
-			if subs := snap.Match(e.Scope, event.Thin, event.TwinType(e.Type)); len(subs) > 0 {
-				twin = len(s.Events)
-				s.add(s.p.Drafts[i].Twin(e), subs)
-			}
+		if e.Kind != event.OnBus && len(s.p.Only) == 0 {
+			s.follow(snap, e, s.p.Drafts[i])
 		}
 		if d := s.p.Drafts[i]; d.ID != "" {
-			s.Keys = append(s.Keys, store.EventKey{Index: at, Twin: twin, ID: d.ID, Hash: d.Hash})
+			s.Keys = append(s.Keys, store.EventKey{Index: at, Followers: len(s.Events) - at - 1, ID: d.ID, Hash: d.Hash})
 		}
+	}
+}
+
+// follow adds what is accepted with an event: its thin twin, and the copies of
+// both for the accounts above, each if somebody selects it.
+func (s *submission) follow(snap *route.Snapshot, e *event.Event, d *event.Draft) {
+	above := snap.Above(e.Scope)
+	var twin *event.Event
+	if e.Kind == event.Snapshot {
+		typ := event.TwinType(e.Type)
+		own := snap.Match(e.Scope, event.Thin, typ)
+		selected := len(own) > 0
+		for i := range above {
+			selected = selected || len(snap.MatchAbove(&above[i], event.Thin, typ)) > 0
+		}
+		if selected {
+			twin = d.Twin(e)
+			s.add(twin, own)
+		}
+	}
+	for i := range above {
+		s.relay(snap, &above[i], e)
+		if twin != nil {
+			s.relay(snap, &above[i], twin)
+		}
+	}
+}
+
+func (s *submission) relay(snap *route.Snapshot, to *route.Above, e *event.Event) {
+	if subs := snap.MatchAbove(to, e.Kind, e.Type); len(subs) > 0 {
+		s.add(e.Relay(to.Scope, to.Account, to.Path), subs)
 	}
 }
 
@@ -449,7 +476,7 @@ func (c *committer) fill(subs []*submission, outcomes []*settlement, now time.Ti
 		}
 		switch {
 		case o.put:
-			b.RetryPut = append(b.RetryPut, store.Retry{RetryKey: o.d.key(), N: o.n, Next: o.next})
+			b.RetryPut = append(b.RetryPut, store.Retry{RetryKey: o.d.key(), N: o.n, Next: o.next, Group: o.d.group})
 		case o.d.waiting:
 			b.RetryDelete = append(b.RetryDelete, o.d.key())
 		}
@@ -463,16 +490,20 @@ func (c *committer) sequence(s *submission, now time.Time) {
 		for i := range e.Routes {
 			r := &e.Routes[i]
 			if r.Disposition != event.DiscardedDisabled {
-				r.Disposition = c.e.subscriber(r.Subscription).admit()
+				r.Disposition, r.Group = c.e.subscriber(r.Subscription).admit(e)
 			}
 		}
 	}
 	for i := range s.Retries {
 		c.seq = c.seq.Next(now, c.e.lane.Lane)
-		s.Retries[i].Run = int(c.seq) // unique, and in the order of the resends
+		run := int(c.seq) // unique, and in the order of the resends
+		if s.Retries[i].Run < 0 {
+			run = -run
+		}
+		s.Retries[i].Run = run
 		s.Retries[i].Next = now
 	}
-	if s.Idempotency != nil {
+	if s.Idempotency != nil && len(s.primary) > 0 {
 		ids := make([]string, len(s.primary))
 		for i, e := range s.primary {
 			ids[i] = e.ID()
@@ -505,6 +536,9 @@ func (c *committer) handOn(s *submission, now time.Time) {
 	}
 	for _, r := range s.Retries {
 		c.e.subscriber(r.Subscription).expect(now)
+	}
+	if accepted > 0 {
+		c.e.rest.published.Store(true)
 	}
 	c.e.o.Metrics.Accepted.Add(float64(accepted))
 }

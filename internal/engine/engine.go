@@ -70,6 +70,9 @@ type Options struct {
 	// Load returns the subscriptions that changed after a configuration
 	// version, and the current version.
 	Load func(ctx context.Context, since int64) ([]event.Subscription, int64, error)
+	// Kin returns the accounts that changed after a configuration version. It
+	// is asked after Load. nil is no accounts that stand above others.
+	Kin func(ctx context.Context, since int64) ([]event.Lineage, error)
 	// Open makes a subscription's target.
 	Open target.Opener
 	// Gone is told, after the attempt is committed, of a destination that
@@ -107,6 +110,7 @@ type Engine struct {
 
 	feeds     chan struct{} // a place for each read from the store under way
 	backlog   backlog
+	rest      replayRest
 	memory    atomic.Int64 // bytes of payload that subscribers hold
 	lagging   atomic.Int32
 	committed atomic.Int64 // the highest seq whose commit is announced
@@ -355,7 +359,15 @@ func (e *Engine) Refresh(ctx context.Context) error {
 	if version == old.Version() {
 		return nil
 	}
-	e.routes.Store(old.Apply(changed, version))
+	next := old.Apply(changed, version)
+	if e.o.Kin != nil {
+		kin, err := e.o.Kin(ctx, old.Version())
+		if err != nil {
+			return fmt.Errorf("load accounts: %w", err)
+		}
+		next = next.Relate(kin)
+	}
+	e.routes.Store(next)
 	e.subsMu.Lock()
 	defer e.subsMu.Unlock()
 	for i := range changed {
@@ -405,6 +417,7 @@ func (e *Engine) ticks() {
 		case <-t.C:
 			now := e.now()
 			e.pressure.measure()
+			e.rest.adjust(e.pressure.high.Load())
 			subs = e.allSubscribers(subs[:0])
 			busy := 0
 			for _, s := range subs {

@@ -62,7 +62,7 @@ func (f *fixture) subscribe(id int64, p play, policy retry.Policy) {
 	f.plays[url] = p
 	f.subs = append(f.subs, event.Subscription{
 		ID: id, Name: fmt.Sprintf("ed_%d", id), Scope: scope, Status: event.Enabled, Kind: event.Snapshot, Types: []string{"*"}, Retry: policy,
-		Target: event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: url, Secrets: []string{"whsec_x"}}},
+		Target: event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: url, Secrets: []event.Secret{{Text: "whsec_x"}}}},
 	})
 }
 

@@ -100,7 +100,8 @@ func (e *Engine) pace(ctx context.Context, s *submission) {
 func (s *subscriber) pressed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fresh() > pressed && !s.failing && s.meanSend < swift && s.e.now().Sub(s.lastSuccess) < swift
+	_, limited := s.share()
+	return s.fresh() > pressed && !limited && !s.failing && s.meanSend < swift && s.e.now().Sub(s.vital.success) < swift
 }
 
 // fresh is how many deliveries are held that never waited in the retry table:

@@ -15,25 +15,26 @@ func TestOnlyWhatIsSwiftPacesPublishers(t *testing.T) {
 		set  func(*subscriber)
 		want bool
 	}{
-		{"swift with a backlog", func(s *subscriber) { s.noteHealth(true, now) }, true},
+		{"swift with a backlog", func(s *subscriber) { s.noteHealth(1, true, now) }, true},
 		{"hangs and never answered", func(*subscriber) {}, false},
-		{"answered long ago", func(s *subscriber) { s.noteHealth(true, now.Add(-time.Second)) }, false},
-		{"slow", func(s *subscriber) { s.noteHealth(true, now); s.meanSend = time.Second }, false},
+		{"answered long ago", func(s *subscriber) { s.noteHealth(1, true, now.Add(-time.Second)) }, false},
+		{"slow", func(s *subscriber) { s.noteHealth(1, true, now); s.meanSend = time.Second }, false},
 		{"works off retries", func(s *subscriber) {
-			s.noteHealth(true, now)
+			s.noteHealth(1, true, now)
 			for d := s.inHand.next; d != &s.inHand; d = d.next {
 				d.waiting = true
 				s.claimed[rowKey{d.ev.Seq, d.run}] = true
 			}
 		}, false},
 		{"keeps failing", func(s *subscriber) {
-			s.noteHealth(true, now)
+			s.noteHealth(1, true, now)
 			for range failingAfter {
-				s.noteHealth(false, now)
+				s.noteHealth(1, false, now)
 			}
 		}, false},
 	} {
 		s := newSubscriber(New(Options{Store: clock{}}), 1)
+		s.configure(&event.Subscription{})
 		for i := range pressed + 1 {
 			s.hold(&delivery{sub: s, ev: &event.Event{Seq: event.Seq(i)}})
 		}

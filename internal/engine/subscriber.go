@@ -13,15 +13,8 @@ import (
 	"github.com/waybill-dev/waybill/internal/transform"
 )
 
+// Bounds of one read from the store.
 const (
-	// failingAfter consecutive failures make a subscriber failing: it then
-	// holds next to nothing in memory, new events are parked as they are
-	// accepted, and one send a tick probes the destination. One success ends
-	// it.
-	failingAfter = 10
-	// failingRoom is how many deliveries a failing subscriber holds.
-	failingRoom = 4
-	// Bounds of one read from the store.
 	feedRows  = 512
 	feedBytes = 4 << 20
 )
@@ -33,6 +26,7 @@ type delivery struct {
 	run     int
 	n       int       // tries made in this run
 	waiting bool      // it has a row in the retry table
+	group   int64     // of that row
 	since   time.Time // when it was taken into memory
 	// prev and next link everything the subscriber holds.
 	prev, next *delivery
@@ -73,13 +67,21 @@ type subscriber struct {
 	holding int
 	workers int
 
-	meanSend    time.Duration // moving average
-	lastSuccess time.Time
-	relief      chan struct{} // see pace
+	meanSend time.Duration // moving average
+	relief   chan struct{} // see pace
 
-	fails   int // consecutive
-	failing bool
-	probeAt time.Time // a failing subscriber sends nothing before
+	vital        vital
+	fails        int       // consecutive
+	failingSince time.Time // the first of them
+	failing      bool
+	probeAt      time.Time // a failing subscriber sends nothing before
+
+	bucket  bucket // of the rate limit
+	alarmed bool   // something will spawn when there is a token
+
+	groups   []int64 // whose last delivery in hand is settled
+	lookAt   time.Time
+	lookTook time.Duration
 
 	// cursor: everything in the log up to it has been handed to this
 	// subscriber, so nothing at or below it is taken again.
@@ -125,7 +127,8 @@ func (s *subscriber) configure(spec *event.Subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.way = w
-	s.fails, s.failing, s.probeAt = 0, false, time.Time{}
+	s.freshChance()
+	s.vital.failures = nil
 	if spec.Status == event.Deleted {
 		s.noteDue(s.e.now())
 	}
@@ -146,21 +149,22 @@ func (s *subscriber) room() int {
 	if s.e.memory.Load() >= s.e.o.MaxMemory {
 		return 0
 	}
-	if s.failing {
-		return max(0, failingRoom-s.holding)
-	}
-	return max(0, s.e.o.MaxQueue-s.holding)
+	return max(0, s.capacity()-s.holding)
 }
 
 // admit says, before an event is committed, whether its delivery will be
-// dispatched or is to be parked in the same transaction.
-func (s *subscriber) admit() event.Disposition {
+// dispatched or is to be parked in the same transaction, and in which group.
+func (s *subscriber) admit(ev *event.Event) (event.Disposition, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing || s.held() || !s.lagging && s.room() == 0 && s.e.lagging.Load() >= maxLagging {
-		return event.Parked
+	if g := s.groupOf(ev); g != 0 {
+		return event.Parked, g
 	}
-	return event.Dispatch
+	_, limited := s.share()
+	if s.failing || s.held() || !s.lagging && s.room() == 0 && (limited || s.e.lagging.Load() >= maxLagging) {
+		return event.Parked, 0
+	}
+	return event.Dispatch, 0
 }
 
 // offer hands on a committed event. If there is no room the subscriber reads
@@ -203,8 +207,13 @@ func (s *subscriber) noteDue(t time.Time) {
 	if s.retryDue.IsZero() || t.Before(s.retryDue) {
 		s.retryDue = t
 	}
-	if !t.After(s.readTo) {
-		s.rewind()
+	s.rewindTo(t)
+}
+
+// rewindTo has the due rows read from t on again, if reading was beyond it.
+func (s *subscriber) rewindTo(t time.Time) {
+	if t = t.Truncate(time.Millisecond); !t.After(s.readTo) { // rows have no more than milliseconds
+		s.readTo, s.readSeq = t, 0
 	}
 }
 
@@ -274,7 +283,8 @@ func (s *subscriber) mayWork() bool {
 		return false
 	default:
 	}
-	return !s.held() && !s.e.committer.congested() && (s.probeAt.IsZero() || !s.e.now().Before(s.probeAt))
+	now := s.e.now()
+	return !s.held() && !s.e.committer.congested() && (s.probeAt.IsZero() || !now.Before(s.probeAt)) && !s.awaitsToken(now)
 }
 
 func (s *subscriber) work() {
@@ -300,6 +310,9 @@ func (s *subscriber) take() (*delivery, way) {
 	s.head++
 	if s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
+	}
+	if p, limited := s.share(); limited {
+		s.bucket.take(p, s.e.now())
 	}
 	s.spawn()
 	s.feedIfLow(s.e.now())
@@ -336,7 +349,7 @@ func (s *subscriber) try(d *delivery, w way) target.Result {
 	}
 	body := make([]byte, 0, len(d.ev.Payload)+64)
 	if w.shape == nil {
-		body = d.ev.AppendPush(body, w.spec.APIVersion)
+		body = d.ev.AppendBody(body, w.spec)
 	} else {
 		var err error
 		body, err = w.shape.Apply(body, d.ev.Payload, transform.Vars{RuleARN: w.spec.Input.RuleARN, RuleName: w.spec.Input.RuleName, Ingested: d.ev.Seq.Time()})
@@ -367,7 +380,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 	now := s.e.now()
 	if res.Class != event.ClassNone {
 		policy := spec.Retry
-		if d.run != 0 {
+		if d.run > 0 {
 			policy = retry.None()
 		}
 		next, again := policy.Next(a.N, now, res.RetryAfter, jitter())
@@ -390,7 +403,7 @@ func (s *subscriber) judge(d *delivery, spec *event.Subscription, res *target.Re
 	s.mu.Lock()
 	s.meanSend += (res.Total - s.meanSend) / 16
 	if !unsendable(res.Class) {
-		s.noteHealth(a.Outcome == event.Delivered, now)
+		s.noteHealth(d.ev.Seq, a.Outcome == event.Delivered, now)
 	}
 	s.mu.Unlock()
 	s.e.committer.settle(o)
@@ -430,25 +443,16 @@ func (s *subscriber) deadLetter(o *settlement, spec *event.Subscription, limit r
 	a.Outcome, o.deposit = event.DeadLettered, &deposit
 }
 
-func (s *subscriber) noteHealth(ok bool, now time.Time) {
-	if ok {
-		s.fails, s.failing, s.probeAt = 0, false, time.Time{}
-		s.lastSuccess = now
-		return
-	}
-	if s.fails++; s.fails >= failingAfter {
-		s.failing = true
-		s.probeAt = now.Add(tick / 2)
-	}
-}
-
 // settled is told that an outcome is committed.
 func (s *subscriber) settled(o *settlement) {
 	s.mu.Lock()
 	s.release(o.d)
 	s.relieve()
-	if o.put {
+	switch {
+	case o.put:
 		s.noteDue(o.next)
+	case o.d.group != 0:
+		s.groups = append(s.groups, o.d.group)
 	}
 	s.feedIfLow(s.e.now())
 	s.mu.Unlock()
@@ -468,6 +472,7 @@ func (s *subscriber) tick(now time.Time) (busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putBack(now)
+	s.lookAround(now)
 	s.feedIfLow(now)
 	s.spawn()
 	return len(s.claimed) > 0 && !s.failing
@@ -499,11 +504,12 @@ func (s *subscriber) putBack(now time.Time) {
 // feedIfLow starts reading from the store if there is something to read and
 // room for a good part of it.
 func (s *subscriber) feedIfLow(now time.Time) {
-	if s.feeding || !s.lagging && (s.held() || s.retryDue.IsZero() || now.Before(s.retryDue)) {
+	if s.feeding || !s.lagging && (s.held() || len(s.groups) == 0 && (s.retryDue.IsZero() || now.Before(s.retryDue))) {
 		return
 	}
-	overdue := s.lagging && now.Sub(s.cursor.Time()) > s.e.o.MaxWait
-	if !overdue && (s.room() == 0 || s.queued() > s.e.o.MaxQueue/2) {
+	_, limited := s.share()
+	overdue := s.lagging && (limited || now.Sub(s.cursor.Time()) > s.e.o.MaxWait)
+	if !overdue && (s.room() == 0 || s.queued() > s.capacity()/2) {
 		return
 	}
 	if !s.lagging && (s.queued() > feedRows || s.retriesFull()) {
@@ -527,6 +533,9 @@ func (s *subscriber) feed() {
 	defer s.mu.Unlock()
 	s.feeding = false
 	s.spawn()
+	if err == nil && len(s.groups) > 0 {
+		s.feedIfLow(s.e.now())
+	}
 }
 
 func (s *subscriber) read() error {
@@ -537,6 +546,9 @@ func (s *subscriber) read() error {
 		if err := s.feedFromLog(); err != nil {
 			return err
 		}
+	}
+	if err := s.feedGroups(s.e.now()); err != nil {
+		return err
 	}
 	return s.feedFromRetries(s.e.now())
 }
@@ -569,6 +581,7 @@ func (s *subscriber) takeFromLog(events []*event.Event, upTo event.Seq) (more bo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.e.now()
+	_, limited := s.share()
 	for _, ev := range events {
 		if s.routed(ev) {
 			d := &delivery{sub: s, ev: ev, since: now}
@@ -576,7 +589,7 @@ func (s *subscriber) takeFromLog(events []*event.Event, upTo event.Seq) (more bo
 			case s.room() > 0 && !s.held():
 				s.enqueue(d)
 				s.spawn()
-			case (s.held() || now.Sub(ev.Seq.Time()) > s.e.o.MaxWait) && s.holding < s.e.o.MaxQueue+feedRows:
+			case (s.held() || limited || now.Sub(ev.Seq.Time()) > s.e.o.MaxWait) && s.holding < s.e.o.MaxQueue+feedRows:
 				s.hold(d)
 				s.e.committer.settle(&settlement{d: d, put: true, next: now})
 			default:
@@ -617,12 +630,9 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 		s.mu.Unlock()
 		return nil
 	}
-	before := now
-	if s.way.spec.Status == event.Deleted {
-		before = farFuture
-	}
+	before := s.dueBefore(now)
 	p := store.DueParams{
-		Subscription: s.id, Before: before, After: s.readTo, AfterSeq: s.readSeq,
+		Subscription: s.id, Before: before, After: s.readTo, AfterSeq: s.readSeq, Ordered: s.way.spec.Ordered,
 		Limit: min(s.room(), feedRows) + 1, MaxBytes: feedBytes, // the first is where the last read ended
 	}
 	rewinds := s.rewinds
@@ -630,7 +640,9 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 	s.settledMeanwhile = map[rowKey]bool{}
 	s.mu.Unlock()
 
+	began := time.Now()
 	due, err := s.e.o.Store.DueRetries(s.e.sendCtx, p)
+	took := time.Since(began)
 	var next time.Time
 	if err == nil {
 		next, err = s.e.o.Store.NextRetry(s.e.sendCtx, s.id, before)
@@ -644,30 +656,55 @@ func (s *subscriber) feedFromRetries(now time.Time) error {
 		s.noteDue(now)
 		return err
 	}
-	noted, bytes := s.retryDue, 0
+	noted, bytes, full := s.retryDue, 0, len(due) == p.Limit
 	for _, r := range due {
-		bytes += len(r.Event.Payload)
-		if k := (rowKey{r.Seq, r.Run}); !s.claimed[k] && !meanwhile[k] {
-			if s.room() == 0 {
-				s.noteDue(now)
-				break
-			}
-			s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, since: now})
+		if bytes += len(r.Event.Payload); !s.takeDue(&r, meanwhile, now) {
+			full = true
+			break
 		}
 		s.readTo, s.readSeq = r.Next, r.Seq
 	}
+	full = full || bytes >= feedBytes
+	if p.Ordered && !full { // whatever of it is due waits for its group
+		s.readTo, s.readSeq, s.lookTook = before.Truncate(time.Millisecond), 0, took
+	}
 	// What was written meanwhile, and due earlier than what was read, is still
 	// to be seen: an outcome can be committed long after it was due again.
-	if rewinds != s.rewinds || !noted.IsZero() && !noted.After(s.readTo) {
-		s.rewind()
-	}
 	switch {
-	case rewinds != s.rewinds || len(due) == p.Limit || bytes >= feedBytes:
+	case rewinds != s.rewinds:
+		s.readTo, s.readSeq = time.Time{}, 0
+	case !noted.IsZero():
+		s.rewindTo(noted)
+	}
+	if rewinds != s.rewinds || full {
 		s.retryDue = now
-	case !next.IsZero() && (s.retryDue.IsZero() || next.Before(s.retryDue)):
+		return nil
+	}
+	if !next.IsZero() && (s.retryDue.IsZero() || next.Before(s.retryDue)) {
 		s.retryDue = next
 	}
 	return nil
+}
+
+// dueBefore is up to when what waits is due.
+func (s *subscriber) dueBefore(now time.Time) time.Time {
+	if s.way.spec.Status == event.Deleted {
+		return farFuture
+	}
+	return now
+}
+
+// takeDue queues a delivery that was read from the retry table, unless it is in
+// hand or was settled meanwhile; false if there is no room for it.
+func (s *subscriber) takeDue(r *store.DueRetry, meanwhile map[rowKey]bool, now time.Time) bool {
+	if k := (rowKey{r.Seq, r.Run}); s.claimed[k] || meanwhile[k] {
+		return true
+	}
+	if s.room() == 0 {
+		return false
+	}
+	s.enqueue(&delivery{sub: s, ev: r.Event, run: r.Run, n: r.N, waiting: true, group: r.Group, since: now})
+	return true
 }
 
 // settledBelow is the highest sequence number up to which this subscriber has
@@ -692,7 +729,7 @@ func (s *subscriber) settledBelow() event.Seq {
 func (s *subscriber) stalled(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failing || s.held() || s.workers >= s.limit() {
+	if _, limited := s.share(); limited || s.failing || s.held() || s.workers >= s.limit() {
 		return 0
 	}
 	var worst time.Duration

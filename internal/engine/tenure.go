@@ -12,6 +12,7 @@ import (
 // tenure is what this process holds for the time being, as the store says.
 type tenure struct {
 	leader atomic.Bool
+	nodes  atomic.Int32 // that work at the store
 	until  atomic.Int64 // Unix ns by the store's clock; 0 is for ever
 	// adopted is that the subscribers have yet to be told of lanes taken over.
 	// Only Start and then tendAll use it.
@@ -62,6 +63,7 @@ func (e *Engine) tend(ctx context.Context) error {
 		return err
 	}
 	e.tenure.leader.Store(t.Leader)
+	e.tenure.nodes.Store(int32(t.Nodes))
 	if !t.Until.IsZero() {
 		e.tenure.until.Store(t.Until.UnixNano())
 	}

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"crypto/ed25519"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/retry"
@@ -51,6 +52,8 @@ type Subscription struct {
 	// selects all.
 	Kind  Kind
 	Types []string
+	// From is whose: those of its own account alone if it is 0.
+	From Origins
 
 	// Bus and Pattern select events of kind OnBus: those on this bus that
 	// match the pattern, or all of them where it is nil.
@@ -59,8 +62,15 @@ type Subscription struct {
 
 	// APIVersion re-labels snapshots for a destination that pinned a version.
 	APIVersion string
-	// Input shapes what the target gets; nil sends the event as it is.
-	Input      *Input
+	// Format wraps the event; Input shapes it instead, unless nil.
+	Format Format
+	Input  *Input
+	// RateLimit bounds how fast deliveries are begun; nil is without a bound.
+	RateLimit *RateLimit
+	// Ordered makes the deliveries of one object's events follow each other.
+	Ordered bool
+	// Watched asks for its health to be reported.
+	Watched    bool
 	Retry      retry.Policy
 	DeadLetter *DeadLetter
 	Target     Target
@@ -120,10 +130,24 @@ const (
 	TargetUnsupported    TargetKind = "unsupported"
 )
 
-// WebhookTarget is an HTTP endpoint and its live signing secrets, newest first.
+// WebhookTarget is an HTTP endpoint, and what is in its requests beside the
+// body.
 type WebhookTarget struct {
 	URL     string
-	Secrets []string
+	Secrets []Secret // newest first
+	// Stripe, Standard and Ed25519 are the signatures that are sent: Stripe's,
+	// and the two of Standard Webhooks. With none of them it is Stripe's.
+	Stripe, Standard, Ed25519 bool
+	Header                    []Header // the owner's own
+	Format                    Format
+	Name                      string // of the destination: ed_…
+}
+
+// Secret is a signing secret.
+type Secret struct {
+	Text  string
+	Key   ed25519.PrivateKey // nil if it has none
+	Until time.Time          // when it ends to sign; zero is never
 }
 
 // BusTarget is an event bus, by its ARN.
@@ -204,7 +228,8 @@ type Attempt struct {
 	Seq          Seq
 	Subscription int64
 	Scope        Scope
-	// Run 0 is the scheduled one; each manual resend is a run of its own.
+	// Run 0 is the scheduled one; each resend is a run of its own. Those of a
+	// replay are negative, and are tried as often as the scheduled one.
 	Run int
 	// N counts the tries within the run, from 1. 0 is a discard: no try.
 	N       int
@@ -240,6 +265,7 @@ type Delivery struct {
 	EventID      string
 	EventType    string
 	EventKind    Kind
+	ObjectID     string // of the event
 	Created      time.Time
 	State        State
 	Reason       string    // of a discarded delivery

@@ -33,10 +33,24 @@ const (
 	Snapshot Kind = 1 // Stripe v1: carries a copy of the object
 	Thin     Kind = 2 // Stripe v2: names the object
 	OnBus    Kind = 3 // on an event bus: an EventBridge envelope
+	// A connected account's event, as it lies with the account above it.
+	RelayedSnapshot Kind = 4
+	RelayedThin     Kind = 5
 )
 
-func (k Kind) String() string {
+// Form is the kind of payload: a relayed event has that of the event itself.
+func (k Kind) Form() Kind {
 	switch k {
+	case RelayedSnapshot:
+		return Snapshot
+	case RelayedThin:
+		return Thin
+	}
+	return k
+}
+
+func (k Kind) String() string {
+	switch k.Form() {
 	case Snapshot:
 		return "snapshot"
 	case Thin:
@@ -75,6 +89,10 @@ type Event struct {
 	seqAt  int    // where Assign writes the sequence number, 0 for a client's id
 	twinOf *Event // the snapshot event whose sequence number goes to twinAt
 	twinAt int
+	// relayed is the event that this one is a copy of, and shift by how much
+	// longer it is in front of what tells of a twin.
+	relayed *Event
+	shift   int
 }
 
 // Disposition says what was decided for a route when the event was accepted.
@@ -94,6 +112,9 @@ func (d Disposition) Discarded() bool { return d == DiscardedDisabled }
 type Route struct {
 	Subscription int64
 	Disposition  Disposition
+	// Group is that of the retry which a parked delivery gets; 0 is none. It is
+	// not stored with the route.
+	Group int64
 }
 
 // AppendRoutes encodes routes compactly for the store.
@@ -113,7 +134,7 @@ func ParseRoutes(data []byte) ([]Route, error) {
 		if n <= 0 || n == len(data) {
 			return nil, fmt.Errorf("parse routes: truncated")
 		}
-		routes = append(routes, Route{int64(sub), Disposition(data[n])})
+		routes = append(routes, Route{Subscription: int64(sub), Disposition: Disposition(data[n])})
 		data = data[n+1:]
 	}
 	return routes, nil
@@ -134,7 +155,7 @@ func (e *Event) ID() string {
 
 // Assign gives the event its place in the sequence and writes it into the id
 // that the prepared payload has room for. A twin must be assigned after the
-// snapshot event it belongs to.
+// snapshot event it belongs to, and a copy after what it is a copy of.
 func (e *Event) Assign(s Seq) {
 	e.Seq = s
 	switch {
@@ -146,6 +167,9 @@ func (e *Event) Assign(s Seq) {
 	}
 	if e.twinOf != nil {
 		putSeq(e.Payload[e.twinAt:], e.twinOf.Seq)
+	}
+	if e.relayed != nil {
+		e.takeIDs()
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 
 var someRoutes = [][]Route{
 	nil,
-	{{1, Dispatch}},
-	{{127, Parked}, {128, DiscardedDisabled}, {16384, Dispatch}},
-	{{math.MaxInt64, DiscardedDisabled}, {1, Parked}},
+	{{1, Dispatch, 0}},
+	{{127, Parked, 0}, {128, DiscardedDisabled, 0}, {16384, Dispatch, 0}},
+	{{math.MaxInt64, DiscardedDisabled, 0}, {1, Parked, 0}},
 }
 
 func TestRoutesRoundTrip(t *testing.T) {
@@ -55,7 +55,7 @@ func FuzzParseRoutes(f *testing.F) {
 
 func TestOpen(t *testing.T) {
 	t.Parallel()
-	e := &Event{Routes: []Route{{1, Dispatch}, {2, DiscardedDisabled}, {3, Parked}, {4, DiscardedDisabled}}}
+	e := &Event{Routes: []Route{{1, Dispatch, 0}, {2, DiscardedDisabled, 0}, {3, Parked, 0}, {4, DiscardedDisabled, 0}}}
 	if got := e.Open(); got != 2 {
 		t.Errorf("Open = %d, want 2", got)
 	}

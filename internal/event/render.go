@@ -120,7 +120,7 @@ func (e *Event) appendThinHead(b []byte, id, typ string, reason, related []byte)
 	b = strconv.AppendBool(b, e.Scope.Live())
 	b = append(b, `,"created":"`...)
 	b = AppendTime(b, e.Created)
-	b = append(b, `","context":null,"reason":`...)
+	b = append(b, noContext...)
 	b = appendRaw(b, reason)
 	b = append(b, `,"related_object":`...)
 	return appendRaw(b, related)
@@ -242,7 +242,7 @@ func (e *Event) appendID(b []byte, id string) []byte {
 // AppendPush appends the body that a destination receives. apiVersion is the
 // version a snapshot destination pinned, or "" for the event's own.
 func (e *Event) AppendPush(dst []byte, apiVersion string) []byte {
-	switch e.Kind {
+	switch e.Kind.Form() {
 	case Thin:
 		return append(append(dst, e.Payload[:e.Cut]...), '}')
 	case OnBus:
@@ -250,18 +250,29 @@ func (e *Event) AppendPush(dst []byte, apiVersion string) []byte {
 	}
 	body := e.Payload
 	if apiVersion != "" {
-		from := idAt + bytes.IndexByte(body[idAt:], '"') + len(snapshotAfterID)
-		to := from + bytes.IndexByte(body[from:], '"')
+		from, to := versionIn(body)
 		dst = append(append(dst, body[:from]...), apiVersion...)
 		body = body[to:]
 	}
 	return appendPending(dst, body, e.Open())
 }
 
+// Relabel returns the pushed body of a snapshot with another API version.
+func Relabel(body []byte, apiVersion string) []byte {
+	from, to := versionIn(body)
+	return append(append(append(make([]byte, 0, len(body)+len(apiVersion)), body[:from]...), apiVersion...), body[to:]...)
+}
+
+// versionIn is where a snapshot's API version stands.
+func versionIn(snapshot []byte) (from, to int) {
+	from = idAt + bytes.IndexByte(snapshot[idAt:], '"') + len(snapshotAfterID)
+	return from, from + bytes.IndexByte(snapshot[from:], '"')
+}
+
 // AppendFull appends the event as the API returns it. pending is the count of
 // deliveries not yet successful, shown by snapshot events.
 func (e *Event) AppendFull(dst []byte, pending int) []byte {
-	if e.Kind != Snapshot {
+	if e.Kind.Form() != Snapshot {
 		return append(dst, e.Payload...)
 	}
 	return appendPending(dst, e.Payload, pending)

@@ -140,13 +140,16 @@ func TestAppendSnapshot(t *testing.T) {
 		d := Draft{ID: id, Type: "a", Object: []byte(`{"api_version":"inner"}`)}
 		e := d.Build(live, noon, version)
 		e.Assign(seq)
-		e.Routes = []Route{{1, Dispatch}, {2, DiscardedDisabled}, {3, Parked}}
+		e.Routes = []Route{{1, Dispatch, 0}, {2, DiscardedDisabled, 0}, {3, Parked, 0}}
 		before := string(e.Payload)
 		for _, pinned := range []string{"", "v", "2999-12-31.a-much-longer-name-than-before"} {
 			got := e.AppendPush([]byte("kept"), pinned)
 			got, ok := bytes.CutPrefix(got, []byte("kept"))
 			if !ok {
 				t.Fatal("AppendPush does not append")
+			}
+			if again := Relabel(e.AppendPush(nil, ""), pinned); pinned != "" && !bytes.Equal(again, got) {
+				t.Errorf("id %q relabelled %q: %s", id, pinned, again)
 			}
 			want := decode(t, e.Payload)
 			want["pending_webhooks"] = json.Number("2")

@@ -46,8 +46,8 @@ type Destinations interface {
 	Retrieve(ctx context.Context, c account.Caller, id string) (*destination.Destination, error)
 }
 
-// Options are what a Service works with. Now defaults to time.Now; all other
-// fields are required.
+// Options are what a Service works with. Now defaults to time.Now, and without
+// Listeners nobody listens; all other fields are required.
 type Options struct {
 	Store        store.History
 	Registry     store.Registry
@@ -56,6 +56,9 @@ type Options struct {
 	// Visible is how long events can be seen; 0 is the constant.
 	Visible time.Duration
 	Now     func() time.Time
+	// Listeners are the subscriptions of those who listen to a kind of event
+	// with `stripe listen`.
+	Listeners func(ctx context.Context, scope event.Scope, kind event.Kind) ([]int64, error)
 }
 
 // Service answers for the journal of all accounts. It is safe for concurrent
@@ -67,6 +70,7 @@ type Service struct {
 	engine       Engine
 	visible      time.Duration
 	now          func() time.Time
+	listeners    func(ctx context.Context, scope event.Scope, kind event.Kind) ([]int64, error)
 }
 
 // New returns a Service.
@@ -77,7 +81,7 @@ func New(o Options) *Service {
 	if o.Visible == 0 {
 		o.Visible = Visible
 	}
-	return &Service{store: o.Store, registry: o.Registry, destinations: o.Destinations, engine: o.Engine, visible: o.Visible, now: o.Now}
+	return &Service{store: o.Store, registry: o.Registry, destinations: o.Destinations, engine: o.Engine, visible: o.Visible, now: o.Now, listeners: o.Listeners}
 }
 
 // Page is part of a list, in the order of the listing.

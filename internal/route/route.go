@@ -21,13 +21,19 @@ type Snapshot struct {
 	byID    index
 	scopes  map[event.Scope]*table
 	buses   map[int64]*pattern.Matcher
+	kin     kin
 }
 
-// table is one scope's part of a snapshot. Under each event type stand all
-// the subscriptions that it goes to, those that take every type included, so
-// that matching is one look-up.
+// table is one scope's part of a snapshot.
 type table struct {
-	subs   map[int64]*event.Subscription
+	subs map[int64]*event.Subscription
+	from map[event.Origins]*selection
+}
+
+// selection is what subscriptions select of the events of one origin. Under
+// each event type stand all that it goes to, those that take every type
+// included, so that matching is one look-up.
+type selection struct {
 	byType map[key][]*event.Subscription
 	all    map[event.Kind][]*event.Subscription
 }
@@ -65,24 +71,33 @@ func (s *Snapshot) OnBus(dst []*event.Subscription, bus int64, envelope []byte, 
 	return dst
 }
 
-// Match returns the subscriptions that select such an event, disabled ones
-// too, ordered by number. The slice is shared: do not change it.
+// Match returns the subscriptions that select such an event of their own
+// account, disabled ones too, ordered by number. The slice is shared: do not
+// change it.
 func (s *Snapshot) Match(scope event.Scope, kind event.Kind, typ string) []*event.Subscription {
+	return s.match(scope, event.FromSelf, kind, typ)
+}
+
+func (s *Snapshot) match(scope event.Scope, from event.Origins, kind event.Kind, typ string) []*event.Subscription {
 	t := s.scopes[scope]
 	if t == nil {
 		return nil
 	}
-	if subs, ok := t.byType[key{kind, typ}]; ok {
+	sel := t.from[from]
+	if sel == nil {
+		return nil
+	}
+	if subs, ok := sel.byType[key{kind, typ}]; ok {
 		return subs
 	}
-	return t.all[kind]
+	return sel.all[kind]
 }
 
 // Apply returns a snapshot with these subscriptions added, replaced, or
 // removed if their status is Deleted. Only the scopes they are in are built
 // anew.
 func (s *Snapshot) Apply(changed []event.Subscription, version int64) *Snapshot {
-	next := &Snapshot{version: version, byID: s.byID.edit(), scopes: make(map[event.Scope]*table, len(s.scopes)+1), buses: s.buses}
+	next := &Snapshot{version: version, byID: s.byID.edit(), scopes: make(map[event.Scope]*table, len(s.scopes)+1), buses: s.buses, kin: s.kin}
 	maps.Copy(next.scopes, s.scopes)
 	touched := map[event.Scope]map[int64]*event.Subscription{}
 	for i := range changed {
@@ -114,22 +129,40 @@ func (s *Snapshot) Apply(changed []event.Subscription, version int64) *Snapshot 
 }
 
 func compile(subs map[int64]*event.Subscription) *table {
-	t := &table{subs: subs, byType: map[key][]*event.Subscription{}, all: map[event.Kind][]*event.Subscription{}}
-	ordered := slices.SortedFunc(maps.Values(subs), func(a, b *event.Subscription) int { return int(a.ID - b.ID) })
-	for _, sub := range ordered {
-		if slices.Contains(sub.Types, "*") {
-			t.all[sub.Kind] = append(t.all[sub.Kind], sub)
+	t := &table{subs: subs, from: map[event.Origins]*selection{}}
+	byOrigin := map[event.Origins][]*event.Subscription{}
+	for _, sub := range slices.SortedFunc(maps.Values(subs), func(a, b *event.Subscription) int { return int(a.ID - b.ID) }) {
+		if sub.From == 0 {
+			byOrigin[event.FromSelf] = append(byOrigin[event.FromSelf], sub)
 		}
-		for _, typ := range sub.Types {
-			t.byType[key{sub.Kind, typ}] = nil
-		}
-	}
-	for k := range t.byType {
-		for _, sub := range ordered {
-			if sub.Kind == k.kind && (slices.Contains(sub.Types, k.typ) || slices.Contains(sub.Types, "*")) {
-				t.byType[k] = append(t.byType[k], sub)
+		for from := event.FromSelf; from <= event.FromMembersAccounts; from <<= 1 {
+			if sub.From&from != 0 {
+				byOrigin[from] = append(byOrigin[from], sub)
 			}
 		}
 	}
+	for from, ordered := range byOrigin {
+		t.from[from] = selectFrom(ordered)
+	}
 	return t
+}
+
+func selectFrom(ordered []*event.Subscription) *selection {
+	sel := &selection{byType: map[key][]*event.Subscription{}, all: map[event.Kind][]*event.Subscription{}}
+	for _, sub := range ordered {
+		if slices.Contains(sub.Types, "*") {
+			sel.all[sub.Kind] = append(sel.all[sub.Kind], sub)
+		}
+		for _, typ := range sub.Types {
+			sel.byType[key{sub.Kind, typ}] = nil
+		}
+	}
+	for k := range sel.byType {
+		for _, sub := range ordered {
+			if sub.Kind == k.kind && (slices.Contains(sub.Types, k.typ) || slices.Contains(sub.Types, "*")) {
+				sel.byType[k] = append(sel.byType[k], sub)
+			}
+		}
+	}
+	return sel
 }

@@ -61,6 +61,7 @@ type subkeys struct {
 	aead        cipher.AEAD
 	fingerprint string
 	pages       [keySize]byte
+	listeners   [keySize]byte
 }
 
 // ParseKey returns the key written as 64 hexadecimal digits. Its error never
@@ -86,6 +87,10 @@ func newKey(master []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("derive page token key: %w", err)
 	}
+	listeners, err := hkdf.Key(sha256.New, master, nil, "waybill listeners v1", keySize)
+	if err != nil {
+		return Key{}, fmt.Errorf("derive listeners' key: %w", err)
+	}
 	block, err := aes.NewCipher(sealing)
 	if err != nil {
 		return Key{}, fmt.Errorf("create cipher: %w", err)
@@ -96,7 +101,7 @@ func newKey(master []byte) (Key, error) {
 	}
 	mac := hmac.New(sha256.New, printing)
 	mac.Write([]byte("waybill key"))
-	keys := &subkeys{aead, hex.EncodeToString(mac.Sum(nil)[:8]), [keySize]byte(pages)}
+	keys := &subkeys{aead, hex.EncodeToString(mac.Sum(nil)[:8]), [keySize]byte(pages), [keySize]byte(listeners)}
 	return Key{func() *subkeys { return keys }}, nil
 }
 
@@ -134,6 +139,10 @@ func (k Key) Fingerprint() string { return k.subkeys().fingerprint }
 // PageTokens is the key that authenticates page tokens: the same on every node
 // that shares the master key.
 func (k Key) PageTokens() [32]byte { return k.subkeys().pages }
+
+// Listeners is the key that the signing secrets of `stripe listen` are derived
+// from, so that they are the same each time.
+func (k Key) Listeners() [32]byte { return k.subkeys().listeners }
 
 // IsZero reports whether k is the zero Key, which cannot seal.
 func (k Key) IsZero() bool { return k.subkeys == nil }

@@ -201,3 +201,13 @@ func FuzzParseKey(f *testing.F) {
 		}
 	})
 }
+
+// What is derived for one purpose says nothing about another, and is the same
+// wherever the key is.
+func TestDerivedKeys(t *testing.T) {
+	t.Parallel()
+	one, same, other := mustKey(t, hexA), mustKey(t, hexA), mustKey(t, hexB)
+	if one.Listeners() != same.Listeners() || one.Listeners() == other.Listeners() || one.Listeners() == one.PageTokens() {
+		t.Error("the key of listeners is not the master key's own, or another's too")
+	}
+}

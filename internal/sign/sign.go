@@ -52,6 +52,7 @@ var schemes = map[string]Scheme{
 			return VerifyStripe(h.Get(StripeHeader), body, secrets, now, tolerance)
 		},
 	},
+	"standard": {Name: "standard", Sign: signStandard, Verify: VerifyStandard},
 }
 
 // Lookup returns the scheme with the given name, such as "stripe".
@@ -63,11 +64,13 @@ func Lookup(name string) (Scheme, bool) {
 const (
 	secretPrefix = "whsec_"
 	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	secretLen    = 43 // base62 digits, which hold 256 bits
+	// secretLen is how many base62 digits hold 256 bits, rounded up to what is
+	// also whole base64, as which Standard Webhooks reads them.
+	secretLen = 44
 )
 
-// NewSecret returns a new signing secret: whsec_ and 43 random letters and
-// digits, 256 bits in all.
+// NewSecret returns a new signing secret: whsec_ and 44 random letters and
+// digits, 262 bits in all.
 func NewSecret() string {
 	secret := append(make([]byte, 0, len(secretPrefix)+secretLen), secretPrefix...)
 	var random [64]byte

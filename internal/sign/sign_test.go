@@ -55,7 +55,7 @@ func TestLookupKnowsOnlyTheTable(t *testing.T) {
 
 func TestNewSecret(t *testing.T) {
 	t.Parallel()
-	form := regexp.MustCompile(`^whsec_[0-9A-Za-z]{43}$`)
+	form := regexp.MustCompile(`^whsec_[0-9A-Za-z]{44}$`)
 	seen := map[string]bool{}
 	digits := map[rune]bool{}
 	for range 500 {

@@ -8,8 +8,8 @@ import (
 )
 
 // Registry is the configuration side: accounts, keys, destinations. Every
-// change of a destination raises the configuration version in its own
-// transaction; Commit refuses batches routed by an older one.
+// change of them raises the configuration version in its own transaction;
+// Commit refuses batches routed by an older one.
 type Registry interface {
 	// BindKey records the fingerprint of the encryption key on the first
 	// call and afterwards returns the recorded one.
@@ -19,8 +19,25 @@ type Registry interface {
 	CreateAccount(ctx context.Context, p *CreateAccount) error
 	// Accounts lists all accounts, oldest first.
 	Accounts(ctx context.Context) ([]Account, error)
+	// AccountByID finds the account with this id.
+	AccountByID(ctx context.Context, id string) (Account, error)
+	// UpdateAccount replaces an account's name, API version, platform and
+	// organisation, by its number.
+	UpdateAccount(ctx context.Context, a *Account) error
+	// ChangedAccounts returns the accounts that were changed after a
+	// configuration version, those whose keys were included. since 0 returns
+	// all.
+	ChangedAccounts(ctx context.Context, since int64) ([]Account, error)
 	// KeyOwner finds the key with this hash and its account.
 	KeyOwner(ctx context.Context, hash [32]byte) (APIKey, Account, error)
+	// KeysOf lists an account's keys, oldest first.
+	KeysOf(ctx context.Context, account int64) ([]APIKey, error)
+	// ChangeKeys adds a key, ends another, or both in one transaction. Its
+	// error is ErrExists for a hash that is taken, ErrNotFound if the account
+	// has no such key to end.
+	ChangeKeys(ctx context.Context, p *ChangeKeys) error
+	// TouchKey notes when a key was last used.
+	TouchKey(ctx context.Context, hash [32]byte, at time.Time) error
 
 	// CreateDestination stores a destination and sets its number, version and
 	// revision. With an idempotency record that exists already it writes
@@ -44,11 +61,15 @@ type Registry interface {
 	ChangedDestinations(ctx context.Context, since int64) ([]*Destination, int64, error)
 }
 
-// Account is one account.
+// Account is one account, or an organisation of accounts.
 type Account struct {
 	Number int64
-	ID     string // acct_…
+	ID     string // acct_…, or org_…
 	Name   string
+	// Platform, Organization and SandboxOf are the numbers of the accounts
+	// that this one is a connected account, a member and a sandbox of; 0 is
+	// none.
+	Platform, Organization, SandboxOf int64
 	// AWSID is the account's 12-digit AWS account id. "" lets the store draw
 	// one when the account is created.
 	AWSID      string
@@ -63,7 +84,24 @@ type APIKey struct {
 	Live    bool
 	// Hint is the visible part, such as "sk_test_…x7Qa".
 	Hint    string
+	Name    string
 	Created time.Time
+	// Grants is what a restricted key may do, in the domain's own words; "" is
+	// everything.
+	Grants string
+	// Expires is when the key ends to be good; zero is never.
+	Expires time.Time
+	// LastUsed is roughly when it was used last; zero is never.
+	LastUsed time.Time
+}
+
+// ChangeKeys is a change of an account's keys.
+type ChangeKeys struct {
+	Account int64
+	Add     *APIKey
+	// End is the hash of the key that expires at At.
+	End *[32]byte
+	At  time.Time
 }
 
 // CreateAccount holds an account and its first keys, whose Account is set on

@@ -57,6 +57,12 @@ const (
 	KindPartnerSource ResourceKind = "partner-source"
 	KindQueue         ResourceKind = "queue"
 	KindLogGroup      ResourceKind = "log-group"
+	// KindDestinationReplay is a bulk replay to an event destination.
+	KindDestinationReplay ResourceKind = "destination-replay"
+	// KindListenSession is a session of `stripe listen`, KindListener what it
+	// listens to.
+	KindListenSession ResourceKind = "listen-session"
+	KindListener      ResourceKind = "listener" // of a session
 )
 
 // ResourceKey is a resource's place: no two that are not deleted share one.

@@ -22,6 +22,8 @@ type Retain struct {
 	Events time.Time
 	// Summaries are all that was left of an event.
 	Summaries time.Time
+	// Audit is about entries of the audit log; zero keeps them all.
+	Audit time.Time
 	// Limit is how many events one step is about.
 	Limit int
 }

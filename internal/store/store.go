@@ -57,8 +57,11 @@ type Store interface {
 	Registry
 	Resources
 	AWSKeys
+	Audit
 	Queues
 	Shelves
+	DestinationHealth
+	Objects
 	// Ping answers nil when the database can be read.
 	Ping(ctx context.Context) error
 	Close() error
@@ -104,6 +107,9 @@ type Log interface {
 	// NextRetry returns when the subscription's first delivery that is due
 	// after the given time falls due; zero if there is none.
 	NextRetry(ctx context.Context, subscription int64, after time.Time) (time.Time, error)
+	// CountDue counts a subscription's waiting deliveries that are due, up to
+	// the limit.
+	CountDue(ctx context.Context, subscription int64, before time.Time, limit int) (int, error)
 	// WaitingSubscriptions returns, for each subscription that has retry
 	// rows, when the first is due and how many there are.
 	WaitingSubscriptions(ctx context.Context) ([]Waiting, error)
@@ -136,6 +142,8 @@ type Tenure struct {
 	Adopted bool
 	// ConfigVersion is the current one.
 	ConfigVersion int64
+	// Nodes is how many processes work at this database, this one included.
+	Nodes int
 }
 
 // Batch is what one transaction writes.
@@ -175,7 +183,7 @@ type Submission struct {
 	// of the submission was written. Replayed means that the idempotency key
 	// was seen before, and none of it was written either: Result is then the
 	// recorded one. Existing maps indexes of Events to the sequence numbers
-	// of the events that had their ids already (0 for the twin of such a
+	// of the events that had their ids already (0 for the followers of such a
 	// one); those were not written.
 	Err      error
 	Replayed bool
@@ -186,11 +194,11 @@ type Submission struct {
 // EventKey is an id chosen by a client.
 type EventKey struct {
 	Index int // into Submission.Events
-	// Twin is the index of the event's thin twin, which is written only with
-	// it; 0 if there is none.
-	Twin int
-	ID   string
-	Hash [32]byte // of the compacted input
+	// Followers is how many of the events right after it are written only
+	// with it: its thin twin, and their copies for accounts above.
+	Followers int
+	ID        string
+	Hash      [32]byte // of the compacted input
 }
 
 // Idempotency is a client's idempotency key and what its request led to.
@@ -224,6 +232,8 @@ type Retry struct {
 	RetryKey
 	N    int // tries made so far in this run
 	Next time.Time
+	// Group of those that follow each other; 0 is none. It is for life.
+	Group int64
 }
 
 // DueRetry is a waiting delivery with what is needed to send it.
@@ -257,6 +267,12 @@ type AfterParams struct {
 type DueParams struct {
 	Subscription int64
 	Before       time.Time // due at or before
+	// Ordered leaves out what has to wait for another of its group, on any
+	// node: only the one accepted first is returned.
+	Ordered bool
+	// Group, with Ordered, asks for one of this group alone, whatever After and
+	// AfterSeq are.
+	Group int64
 	// After and AfterSeq are where an earlier read ended: what comes before
 	// them is left out, the delivery itself is not.
 	After    time.Time
@@ -276,6 +292,10 @@ type History interface {
 	ListEvents(ctx context.Context, p ListEvents) (Page[*event.Event], error)
 	// ListDeliveries returns a page, newest event first.
 	ListDeliveries(ctx context.Context, p ListDeliveries) (Page[*event.Delivery], error)
+	// ScanDeliveries looks through a stretch of the log, oldest event first,
+	// for the deliveries of one subscription. upTo is how far it came; it is
+	// p.UpTo if nothing is left of the stretch. Their EventID is not set.
+	ScanDeliveries(ctx context.Context, p ScanDeliveries) (found []*event.Delivery, upTo event.Seq, err error)
 	// DeliveriesOf returns all deliveries of some events, without their event
 	// ids; events that do not exist in the scope have none.
 	DeliveriesOf(ctx context.Context, scope event.Scope, seqs []event.Seq) ([]*event.Delivery, error)
@@ -330,4 +350,17 @@ type ListDeliveries struct {
 	Older    event.Seq
 	OlderSub int64
 	Limit    int
+}
+
+// ScanDeliveries selects deliveries of one subscription whose event has
+// After < seq <= UpTo.
+type ScanDeliveries struct {
+	Scope        event.Scope
+	Subscription int64
+	After, UpTo  event.Seq
+	// Types, if any, are exact names, or prefixes where they end in "*".
+	Types []string
+	// Created bounds of the event; zero is unbounded. Both inclusive.
+	CreatedFrom, CreatedTo time.Time
+	Limit                  int // events to look at
 }

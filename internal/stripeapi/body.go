@@ -30,7 +30,7 @@ func (c *call) readJSON(known fields) error {
 	if s.Kind() == rawjson.EOF {
 		return nil
 	}
-	if err := readObject(&s, "", known); err != nil {
+	if err := readObject(&s, "", c.noting(known)); err != nil {
 		return err
 	}
 	return badJSON("", s.End())

@@ -21,7 +21,11 @@ type call struct {
 	r      *http.Request
 	id     string // req_…
 	arg    string // the id in the path
+	arg2   string // the second one
 	caller account.Caller
+	// acting is the path to the account that the caller acts in; "" is its own.
+	acting string
+	actor  *account.Actor // of a change
 	wrote  bool
 }
 
@@ -76,24 +80,23 @@ func (c *call) generation() int {
 	return 1
 }
 
-// authenticate finds out who calls and whether the headers can be honoured.
-func (c *call) authenticate(ctx context.Context) error {
+// authenticate finds out who calls, whether they may, and whether the headers
+// can be honoured.
+func (c *call) authenticate(ctx context.Context, need permission) error {
 	key, err := c.key()
 	if err != nil {
 		return err
 	}
-	caller, err := c.api.accounts.Authenticate(ctx, key)
+	caller, err := c.identify(ctx, key)
 	if err != nil {
 		return err
 	}
 	caller.Generation = c.generation()
-	for _, name := range [...]string{headerAccount, headerContext} {
-		if v := c.r.Header[name]; len(v) > 0 && v[0] != "" && v[0] != caller.AccountID {
-			f := fault.New(fault.Forbidden, "account_invalid",
-				"The API key belongs to %s and cannot act for another account. Leave the header out, or send %s in it.", caller.AccountID, caller.AccountID)
-			f.Param = name
-			return f
-		}
+	if err := c.permit(&caller, need); err != nil {
+		return err
+	}
+	if caller, err = c.act(ctx, caller); err != nil {
+		return err
 	}
 	if v := c.r.Header[headerIdempotency]; len(v) > 0 && c.r.Method != http.MethodGet {
 		switch {
@@ -108,6 +111,29 @@ func (c *call) authenticate(ctx context.Context) error {
 	}
 	c.caller = caller
 	return nil
+}
+
+// act applies the headers that name the account to act in.
+func (c *call) act(ctx context.Context, caller account.Caller) (account.Caller, error) {
+	own := caller
+	for _, name := range [...]string{headerAccount, headerContext} {
+		v := c.r.Header[name]
+		if len(v) == 0 || v[0] == "" {
+			continue
+		}
+		acting, err := c.api.accounts.Act(ctx, own, v[0])
+		if f := fault.As(err); f != nil && f.Kind == fault.Forbidden {
+			f.Param = name
+		}
+		switch {
+		case err != nil:
+			return caller, err
+		case c.acting != "" && acting.Scope != caller.Scope:
+			return caller, fault.Invalidf(headerContext, "Stripe-Account and Stripe-Context name different accounts. Send one of them.")
+		}
+		caller, c.acting = acting, v[0]
+	}
+	return caller, nil
 }
 
 // key returns the API key from Authorization: as a Bearer token, or as the user

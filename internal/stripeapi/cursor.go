@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/fault"
@@ -93,6 +94,9 @@ const (
 	v2MaxLimit     = 100
 )
 
+// tokenActs stands in a page token before the account that the list is of.
+const tokenActs = "~"
+
 // newListing takes limit and page from the query.
 func (c *call) newListing(name string, q *params) (*listing, error) {
 	l := &listing{call: c, query: q, name: name}
@@ -105,6 +109,15 @@ func (c *call) newListing(name string, q *params) (*listing, error) {
 		return nil, err
 	}
 	if ok && token != "" {
+		// stripe-go sends Stripe-Account and Stripe-Context with the first page
+		// alone, so the token tells of it.
+		var acting string
+		if token, acting, ok = strings.Cut(token, tokenActs); ok && c.acting == "" {
+			if c.caller, err = c.api.accounts.Act(c.r.Context(), c.caller, acting); err != nil {
+				return nil, err
+			}
+			c.acting = acting
+		}
 		if l.at, err = c.api.cursors.open(c.caller.Scope, name, q.filters(), token); err != nil {
 			return nil, err
 		}
@@ -115,7 +128,11 @@ func (c *call) newListing(name string, q *params) (*listing, error) {
 
 func (l *listing) url(at cursor) *string {
 	c := l.call
-	u := l.query.pageURL(c.r.URL.Path, c.api.cursors.seal(c.caller.Scope, l.name, l.query.filters(), at))
+	token := c.api.cursors.seal(c.caller.Scope, l.name, l.query.filters(), at)
+	if c.acting != "" {
+		token += tokenActs + c.acting
+	}
+	u := l.query.pageURL(c.r.URL.Path, token)
 	return &u
 }
 

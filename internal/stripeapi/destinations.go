@@ -22,19 +22,19 @@ const (
 type shown struct{ url, secret bool }
 
 // readInclude turns include into what is shown. The secret can only be asked
-// for when the destination is created; later it is never revealed, and silence
-// about that would leave a client with null for a secret.
-func readInclude(values []string, creating bool) (shown, error) {
+// for when it is made; later it is never revealed, and silence about that would
+// leave a client with null for a secret.
+func readInclude(values []string, making bool) (shown, error) {
 	var s shown
 	for _, v := range values {
 		switch {
 		case v == includeURL:
 			s.url = true
-		case v == includeSecret && creating:
+		case v == includeSecret && making:
 			s.secret = true
 		case v == includeSecret:
-			return s, fault.Invalidf("include", "The signing secret is shown once, in the answer that creates the destination. Leave %s out.", includeSecret)
-		case creating:
+			return s, fault.Invalidf("include", "The signing secret is shown once, in the answer that makes it (create or roll_secret). Leave %s out.", includeSecret)
+		case making:
 			return s, fault.Invalidf("include", "%q cannot be included. Those possible are: %s, %s.", cutText(v), includeSecret, includeURL)
 		default:
 			return s, fault.Invalidf("include", "%q cannot be included. The one possible is: %s.", cutText(v), includeURL)
@@ -57,6 +57,7 @@ func (c *call) createDestination() ([]byte, error) {
 		"metadata":             orNull(metadata(&meta)),
 		"snapshot_api_version": orNull(text(&p.SnapshotAPIVersion)),
 		"retry_schedule":       orNull(integers(&p.RetrySchedule)),
+		"waybill":              settings(&p.Settings),
 		"include":              orNull(texts(&include)),
 		"webhook_endpoint": orNull(func(s *rawjson.Scanner, path string) error {
 			p.WebhookEndpoint = new(destination.WebhookEndpoint)
@@ -113,6 +114,7 @@ func (c *call) updateDestination() ([]byte, error) {
 		"name":           textPtr(&p.Name),
 		"enabled_events": texts(&p.EnabledEvents),
 		"metadata":       metadata(&p.Metadata),
+		"waybill":        settings(&p.Settings),
 		"include":        orNull(texts(&include)),
 		// null clears, as stripe-go's UnsetFields sends it.
 		"description": func(s *rawjson.Scanner, path string) error {
@@ -274,6 +276,7 @@ type destinationObject struct {
 	StatusDetails      *statusDetails    `json:"status_details"`
 	Type               string            `json:"type"`
 	Updated            string            `json:"updated"`
+	Waybill            *settingsObject   `json:"waybill"` // Waybill's own
 	WebhookEndpoint    *webhookEndpoint  `json:"webhook_endpoint"`
 }
 
@@ -303,7 +306,7 @@ func (c *call) destinationObject(d *destination.Destination, show shown) destina
 		ID: d.ID, Object: destinationTag, Created: timeText(d.Created), Updated: timeText(d.Updated),
 		Name: d.Name, Description: d.Description, EnabledEvents: d.EnabledEvents, EventPayload: d.Payload.String(),
 		EventsFrom: c.eventsFrom(d.EventsFrom), Livemode: d.Live, Metadata: d.Metadata,
-		RetrySchedule: d.RetrySchedule, Status: "enabled", Type: d.Type,
+		RetrySchedule: d.RetrySchedule, Status: "enabled", Type: d.Type, Waybill: newSettingsObject(d, c.api.now()),
 	}
 	if d.Payload == event.Snapshot && d.SnapshotAPIVersion != "" {
 		o.SnapshotAPIVersion = &d.SnapshotAPIVersion

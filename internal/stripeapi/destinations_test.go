@@ -27,6 +27,10 @@ func TestDestinationLifeCycle(t *testing.T) {
 		"event_payload": "snapshot", "enabled_events": []any{"*"}, "events_from": []any{"@self"}, "livemode": false,
 		"metadata": map[string]any{"a": "1", "b": "2"}, "snapshot_api_version": "2025-01-27.acacia", "status": "enabled",
 		"status_details": nil, "amazon_eventbridge": nil, "azure_event_grid": nil, "retry_schedule": []any{60.0, 3600.0},
+		"waybill": map[string]any{
+			"payload_format": "stripe", "signatures": []any{"stripe"}, "header_names": []any{}, "rate_limit": nil, "ordering": "none",
+			"public_key": nil, "previous_secrets_end": nil, "failing_since": nil, "disables_at": nil,
+		},
 	} {
 		if got := a.at(path); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", path, got, want)

@@ -1,7 +1,6 @@
 package stripeapi
 
 import (
-	"mime"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -38,7 +37,7 @@ func (c *call) retrieveThinEvent() ([]byte, error) {
 	if err := q.done(""); err != nil {
 		return nil, err
 	}
-	v, err := c.api.journal.Event(c.r.Context(), c.caller, c.arg, event.Thin)
+	v, err := c.event(event.Thin)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +75,9 @@ func (c *call) listThinEvents() ([]byte, error) {
 	} else {
 		eq.Older = event.Seq(l.at.key)
 	}
+	if err := c.permitList(eq.Types); err != nil {
+		return nil, err
+	}
 	page, err := c.api.journal.Events(c.r.Context(), c.caller, eq)
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (c *call) retrieveSnapshotEvent() ([]byte, error) {
 	if err := q.done("expand"); err != nil {
 		return nil, err
 	}
-	v, err := c.api.journal.Event(c.r.Context(), c.caller, c.arg, event.Snapshot)
+	v, err := c.event(event.Snapshot)
 	if err != nil {
 		return nil, err
 	}
@@ -146,20 +148,17 @@ func (c *call) listSnapshotEvents() ([]byte, error) {
 		undelivered := !*success
 		eq.Undelivered = &undelivered
 	}
-	if eq.StartingAfter, _, err = q.text("starting_after"); err != nil {
+	if eq.StartingAfter, eq.EndingBefore, err = q.between(); err != nil {
 		return nil, err
-	}
-	if eq.EndingBefore, _, err = q.text("ending_before"); err != nil {
-		return nil, err
-	}
-	if eq.StartingAfter != "" && eq.EndingBefore != "" {
-		return nil, fault.Invalidf("ending_before", "Send either starting_after or ending_before, not both.")
 	}
 	if eq.Limit, err = q.limit(v1DefaultLimit, v1MaxLimit); err != nil {
 		return nil, err
 	}
 	q.list("expand")
 	if err := q.done("created, delivery_success, ending_before, expand, limit, starting_after, type, types"); err != nil {
+		return nil, err
+	}
+	if err := c.permitList(eq.Types); err != nil {
 		return nil, err
 	}
 	page, err := c.api.journal.Events(c.r.Context(), c.caller, eq)
@@ -175,18 +174,8 @@ func (c *call) listSnapshotEvents() ([]byte, error) {
 
 // retryEvent is what stripe events resend calls. It takes events of both kinds.
 func (c *call) retryEvent() ([]byte, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	body, err := c.readBody(nil)
+	form, err := c.readForm()
 	if err != nil {
-		return nil, err
-	}
-	var form *params
-	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind != "" && kind != "application/x-www-form-urlencoded" && len(body) > 0 {
-		return nil, fault.Invalidf("Content-Type", "API v1 takes its parameters form-encoded. Send application/x-www-form-urlencoded.")
-	}
-	if form, err = parseParams(string(body)); err != nil {
 		return nil, err
 	}
 	endpoint, _, err := form.text("webhook_endpoint")
@@ -197,11 +186,10 @@ func (c *call) retryEvent() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if owner != "" && owner != c.caller.AccountID {
-		f := fault.New(fault.Forbidden, "account_invalid",
-			"The API key belongs to %s and cannot resend events of another account. Leave it out.", c.caller.AccountID)
-		f.Param = "account"
-		return nil, f
+	if owner != "" { // the account that the event is of
+		if _, err := c.api.accounts.Act(c.r.Context(), c.caller, owner); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := form.flag("for_stripecli"); err != nil {
 		return nil, err

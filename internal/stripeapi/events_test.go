@@ -251,7 +251,7 @@ func TestResend(t *testing.T) {
 	h.post(retry, "webhook_endpoint=a&webhook_endpoint=b").refused(400, "more than once")
 	h.post(retry, "webhook_endpoint=%zz").refused(400, "webhook_endpoint")
 	h.post(retry, "account=acct_other&webhook_endpoint="+snapshots).refused(403, "account")
-	h.post(retry+"?webhook_endpoint="+snapshots, "").refused(400, "body")
+	h.post(retry+"?webhook_endpoint="+snapshots, "for_stripecli=true").refused(400, "body")
 	h.with("Content-Type", "application/json").post(retry, `{"webhook_endpoint":"x"}`).refused(400, "form-encoded")
 	h.post("/v1/events/evt_none/retry", "webhook_endpoint="+snapshots).refused(404, "evt_none")
 	h.other().post(retry, "webhook_endpoint="+snapshots).refused(404, snapshot)

@@ -3,6 +3,7 @@ package stripeapi
 import (
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/event"
 )
 
@@ -34,11 +35,31 @@ func ParseQuery(raw string) (Query, error) {
 	return Query{p}, err
 }
 
-func (q Query) Len() int                                 { return len(q.p.all) }
-func (q Query) Text(name string) (string, bool, error)   { return q.p.text(name) }
-func (q Query) List(name string) []string                { return q.p.list(name) }
-func (q Query) Done() error                              { return q.p.done("") }
-func (q Query) Filters() string                          { return q.p.filters() }
-func (q Query) PageURL(path, token string) string        { return q.p.pageURL(path, token) }
-func (q Query) Created() (from, to time.Time, err error) { return q.p.created(time.Millisecond) }
-func (q Query) Limit() (int, error)                      { return q.p.limit(20, 100) }
+func (q Query) Len() int                                    { return len(q.p.all) }
+func (q Query) Text(name string) (string, bool, error)      { return q.p.text(name) }
+func (q Query) List(name string) []string                   { return q.p.list(name) }
+func (q Query) Done() error                                 { return q.p.done("") }
+func (q Query) Filters() string                             { return q.p.filters() }
+func (q Query) PageURL(path, token string) string           { return q.p.pageURL(path, token) }
+func (q Query) Created() (from, to time.Time, err error)    { return q.p.created(time.Millisecond) }
+func (q Query) Metadata() (map[string]*string, bool, error) { return q.p.metadata() }
+func (q Query) Limit() (int, error)                         { return q.p.limit(20, 100) }
+
+// Routes lists what is served, as "GET /v1/events/:id".
+func Routes() []string {
+	var list []string
+	for _, r := range routes {
+		list = append(list, r.method+" "+r.path)
+	}
+	return list
+}
+
+// Needs is what a restricted key needs at a route, as resource and access.
+func Needs(route string) (resource string, access account.Access) {
+	for _, r := range routes {
+		if r.method+" "+r.path == route {
+			return r.needs.resource, r.needs.access
+		}
+	}
+	return "", ""
+}

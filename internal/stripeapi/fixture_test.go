@@ -156,8 +156,9 @@ func (c client) post(target, body string) answer {
 // what is sent goes nowhere.
 type house struct {
 	client
-	a, b *account.Created // two accounts
-	wire *wire
+	a, b     *account.Created // two accounts
+	accounts *account.Service
+	wire     *wire
 }
 
 // live returns the first account's client in live mode, other the second
@@ -199,6 +200,7 @@ func newHouse(t *testing.T, change ...func(*stripeapi.Options)) house {
 		t.Fatal(err)
 	}
 	accounts := account.New(account.Options{Store: db, DefaultAPIVersion: apiVersion})
+	h.accounts = accounts
 	destinations := destination.New(destination.Options{Store: db, Key: key, Guard: netguard.Policy{}})
 	e := engine.New(engine.Options{
 		Store: db, Load: destinations.Load, Gone: destinations.DisableGone,
@@ -218,7 +220,7 @@ func newHouse(t *testing.T, change ...func(*stripeapi.Options)) house {
 		}
 	})
 	o := stripeapi.Options{
-		Accounts: accounts, Destinations: destinations,
+		Accounts: accounts, Audit: accounts, Destinations: destinations,
 		Journal: journal.New(journal.Options{
 			Store: db, Registry: db, Destinations: destinations, Engine: e,
 		}),
@@ -262,6 +264,13 @@ const (
 	fakeKey     = "sk_test_fakefakefakefakefakefake"
 	fakeAccount = "acct_fake"
 )
+
+func (f *fakes) Act(_ context.Context, c account.Caller, path string) (account.Caller, error) {
+	if path != c.AccountID {
+		return c, fault.New(fault.Forbidden, "account_invalid", "%s has no account %s below", c.AccountID, path)
+	}
+	return c, nil
+}
 
 func (f *fakes) Authenticate(_ context.Context, key string) (account.Caller, error) {
 	if key != fakeKey {

@@ -207,3 +207,35 @@ func validValues(v url.Values) bool {
 	}
 	return true
 }
+
+func FuzzFormMetadata(f *testing.F) {
+	for _, seed := range []string{"metadata=", "metadata[a]=1&metadata[b]=", "metadata[a[b]]=1", "metadata[]=1", "metadata[a=1", "metadata[a]=1&metadata[a]=2", "metadata=x", "metadata"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q, err := stripeapi.ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		changes, none, err := q.Metadata()
+		if err != nil {
+			if fault.As(err) == nil {
+				t.Fatalf("not a fault: %v", err)
+			}
+			return
+		}
+		want, err := url.ParseQuery(raw)
+		if err != nil {
+			return // semicolons
+		}
+		if none != want.Has("metadata") {
+			t.Fatalf("removes all: %v", none)
+		}
+		for key, value := range changes {
+			sent := want["metadata["+key+"]"]
+			if len(sent) != 1 || (value == nil) != (sent[0] == "") || (value != nil && *value != sent[0]) {
+				t.Fatalf("%q: %v, sent %q", key, value, sent)
+			}
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/waybill-dev/waybill/internal/account"
 	"github.com/waybill-dev/waybill/internal/event"
 )
 
@@ -29,6 +30,10 @@ func (c *call) publish(ctx context.Context) error {
 	drafts, err := d.decode(b.in)
 	b.hash = d.hash
 	if err != nil {
+		c.api.release(b, true)
+		return err
+	}
+	if err := permitTypes(&c.caller, account.Write, drafts, draftType); err != nil {
 		c.api.release(b, true)
 		return err
 	}

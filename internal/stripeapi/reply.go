@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/fault"
+	"github.com/waybill-dev/waybill/internal/sandbox"
 )
 
 // Shared by all answers; net/http only reads it.
@@ -56,6 +57,10 @@ type wireError struct {
 func (c *call) fail(err error) {
 	if m := (*methodError)(nil); errors.As(err, &m) {
 		c.writeError(http.StatusMethodNotAllowed, c.plain("method_not_allowed", m.Error()))
+		return
+	}
+	if r := (*sandbox.Refusal)(nil); errors.As(err, &r) {
+		c.refused(r)
 		return
 	}
 	f := fault.As(err)

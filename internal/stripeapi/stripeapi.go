@@ -36,6 +36,8 @@ import (
 // Accounts tells who calls. It is asked for every request and must be fast.
 type Accounts interface {
 	Authenticate(ctx context.Context, key string) (account.Caller, error)
+	// Act returns the caller as it acts in an account below its own.
+	Act(ctx context.Context, c account.Caller, path string) (account.Caller, error)
 }
 
 // Destinations are the verbs of destination.Service.
@@ -47,10 +49,13 @@ type Destinations interface {
 	Update(ctx context.Context, c account.Caller, id string, p destination.UpdateParams) (*destination.Destination, error)
 	Retrieve(ctx context.Context, c account.Caller, id string) (*destination.Destination, error)
 	List(ctx context.Context, c account.Caller, p destination.ListParams) (journal.Page[*destination.Destination], error)
+	// Endpoints lists those that are webhook endpoints in API v1.
+	Endpoints(ctx context.Context, c account.Caller, p destination.ListParams) (journal.Page[*destination.Destination], error)
 	Delete(ctx context.Context, c account.Caller, id string) error
 	Disable(ctx context.Context, c account.Caller, id string) (*destination.Destination, error)
 	Enable(ctx context.Context, c account.Caller, id string) (*destination.Destination, error)
 	Ping(ctx context.Context, c account.Caller, id string) (*event.Event, error)
+	RollSecret(ctx context.Context, c account.Caller, id string, overlap time.Duration) (*destination.Destination, error)
 }
 
 // Journal are the verbs of journal.Service. Publish keeps nothing of the drafts
@@ -71,6 +76,14 @@ type Options struct {
 	Accounts     Accounts
 	Destinations Destinations
 	Journal      Journal
+	// Audit keeps who changed what; nil keeps nothing.
+	Audit Audit
+	// Sandbox has the objects of API v1; nil has none.
+	Sandbox Sandbox
+	// Replays are the bulk replays of destinations.
+	Replays Replays
+	// Sessions are those of `stripe listen`; nil has none.
+	Sessions Sessions
 	// CursorKey authenticates page tokens. It must be secret and the same on
 	// every node, or a client's next page fails.
 	CursorKey [32]byte
@@ -93,6 +106,10 @@ type api struct {
 	accounts     Accounts
 	destinations Destinations
 	journal      Journal
+	audit        Audit
+	sandbox      Sandbox
+	replays      Replays
+	sessions     Sessions
 	cursors      cursors
 	maxEvent     int
 	maxRequest   int
@@ -105,7 +122,7 @@ type api struct {
 // New returns the handler of everything under /v1/ and /v2/.
 func New(o Options) http.Handler {
 	a := &api{
-		accounts: o.Accounts, destinations: o.Destinations, journal: o.Journal,
+		accounts: o.Accounts, destinations: o.Destinations, journal: o.Journal, audit: o.Audit, sandbox: o.Sandbox, replays: o.Replays, sessions: o.Sessions,
 		cursors: cursors{o.CursorKey}, maxEvent: o.MaxEvent, maxRequest: o.MaxRequest,
 		now: o.Now, log: o.Log,
 	}
@@ -142,20 +159,27 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve answers the request, or returns why it did not.
 func (c *call) serve(ctx context.Context) error {
 	if c.r.URL.Path == publishPath && c.r.Method == http.MethodPost {
-		if err := c.authenticate(ctx); err != nil {
+		if err := c.authenticate(ctx, writes("events")); err != nil {
 			return err
 		}
 		return c.publish(ctx)
 	}
-	handle, err := c.route()
+	if c.r.URL.Path == subscribePath && c.r.Method == http.MethodGet {
+		return c.subscribe(ctx)
+	}
+	to, err := c.route()
 	if err != nil {
 		return err
 	}
-	if err := c.authenticate(ctx); err != nil {
+	if err := c.authenticate(ctx, to.needs); err != nil {
 		return err
 	}
-	body, err := handle(c)
+	c.begins(ctx, to.audit)
+	body, err := to.handle(c)
 	if err != nil {
+		return err
+	}
+	if err := c.did(ctx, to.audit, body); err != nil {
 		return err
 	}
 	c.write(http.StatusOK, body)
@@ -179,45 +203,74 @@ func (c *call) panicked(v any) {
 // handler answers one kind of request with the body of a 200.
 type handler func(c *call) ([]byte, error)
 
-// routes lists what is served. A segment ":id" matches any one segment.
-var routes = []struct {
+// endpoint is what is served at a path.
+type endpoint struct {
 	method, path string
 	handle       handler
-}{
-	{http.MethodPost, "/v2/core/event_destinations", (*call).createDestination},
-	{http.MethodGet, "/v2/core/event_destinations", (*call).listDestinations},
-	{http.MethodGet, "/v2/core/event_destinations/:id", (*call).retrieveDestination},
-	{http.MethodPost, "/v2/core/event_destinations/:id", (*call).updateDestination},
-	{http.MethodDelete, "/v2/core/event_destinations/:id", (*call).deleteDestination},
-	{http.MethodPost, "/v2/core/event_destinations/:id/disable", (*call).disableDestination},
-	{http.MethodPost, "/v2/core/event_destinations/:id/enable", (*call).enableDestination},
-	{http.MethodPost, "/v2/core/event_destinations/:id/ping", (*call).pingDestination},
-	{http.MethodGet, publishPath, (*call).listThinEvents},
-	{http.MethodPost, publishPath, nil}, // serve has it already
-	{http.MethodGet, "/v2/core/events/:id", (*call).retrieveThinEvent},
-	{http.MethodGet, "/v2/core/deliveries", (*call).listDeliveries},
-	{http.MethodGet, "/v2/core/deliveries/:id", (*call).retrieveDelivery},
-	{http.MethodGet, "/v2/core/deliveries/:id/attempts", (*call).listAttempts},
-	{http.MethodGet, "/v1/events", (*call).listSnapshotEvents},
-	{http.MethodGet, "/v1/events/:id", (*call).retrieveSnapshotEvent},
-	{http.MethodPost, "/v1/events/:id/retry", (*call).retryEvent},
+	needs        permission // which a restricted key must have
+	audit        audit
 }
 
-// route finds the handler and the id in the path.
-func (c *call) route() (handler, error) {
+// routes lists what is served. A segment ":id" matches any one segment.
+var routes = []endpoint{
+	{http.MethodPost, "/v2/core/event_destinations", (*call).createDestination, writes("event_destinations"), changes("event_destination.create")},
+	{http.MethodGet, "/v2/core/event_destinations", (*call).listDestinations, reads("event_destinations"), silent},
+	{http.MethodGet, "/v2/core/event_destinations/:id", (*call).retrieveDestination, reads("event_destinations"), silent},
+	{http.MethodPost, "/v2/core/event_destinations/:id", (*call).updateDestination, writes("event_destinations"), changes("event_destination.update")},
+	{http.MethodDelete, "/v2/core/event_destinations/:id", (*call).deleteDestination, writes("event_destinations"), changes("event_destination.delete")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/disable", (*call).disableDestination, writes("event_destinations"), changes("event_destination.disable")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/enable", (*call).enableDestination, writes("event_destinations"), changes("event_destination.enable")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/ping", (*call).pingDestination, writes("event_destinations"), acts("event_destination.ping")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/roll_secret", (*call).rollSecret, writes("event_destinations"), changes("event_destination.roll_secret")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/replay", (*call).startReplay, writes("replays"), acts("replay.create")},
+	{http.MethodGet, "/v2/core/event_destinations/:id/replays", (*call).listReplays, reads("replays"), silent},
+	{http.MethodGet, "/v2/core/event_destinations/:id/replays/:id", (*call).retrieveReplay, reads("replays"), silent},
+	{http.MethodPost, "/v2/core/event_destinations/:id/replays/:id/pause", (*call).pauseReplay, writes("replays"), acts("replay.pause")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/replays/:id/resume", (*call).resumeReplay, writes("replays"), acts("replay.resume")},
+	{http.MethodPost, "/v2/core/event_destinations/:id/replays/:id/cancel", (*call).cancelReplay, writes("replays"), acts("replay.cancel")},
+	{http.MethodGet, publishPath, (*call).listThinEvents, reads("events"), silent},
+	{http.MethodPost, publishPath, nil, writes("events"), silent}, // serve has it already
+	{http.MethodGet, "/v2/core/events/:id", (*call).retrieveThinEvent, reads("events"), silent},
+	{http.MethodGet, "/v2/core/deliveries", (*call).listDeliveries, reads("deliveries"), silent},
+	{http.MethodGet, "/v2/core/deliveries/:id", (*call).retrieveDelivery, reads("deliveries"), silent},
+	{http.MethodGet, "/v2/core/deliveries/:id/attempts", (*call).listAttempts, reads("deliveries"), silent},
+	{http.MethodGet, "/v2/core/audit_log", (*call).listAudit, reads("audit_log"), silent},
+	{http.MethodPost, endpointsPath, (*call).createEndpoint, writes("webhook_endpoints"), changes("webhook_endpoint.create")},
+	{http.MethodGet, endpointsPath, (*call).listEndpoints, reads("webhook_endpoints"), silent},
+	{http.MethodGet, "/v1/webhook_endpoints/:id", (*call).retrieveEndpoint, reads("webhook_endpoints"), silent},
+	{http.MethodPost, "/v1/webhook_endpoints/:id", (*call).updateEndpoint, writes("webhook_endpoints"), changes("webhook_endpoint.update")},
+	{http.MethodDelete, "/v1/webhook_endpoints/:id", (*call).deleteEndpoint, writes("webhook_endpoints"), changes("webhook_endpoint.delete")},
+	{http.MethodGet, "/v1/events", (*call).listSnapshotEvents, reads("events"), silent},
+	{http.MethodGet, "/v1/events/:id", (*call).retrieveSnapshotEvent, reads("events"), silent},
+	{http.MethodPost, "/v1/events/:id/retry", (*call).retryEvent, writes("deliveries"), acts("event.retry")},
+	{http.MethodPost, "/v1/stripecli/sessions", (*call).createSession, writes("stripecli_sessions"), silent},
+	{http.MethodPost, "/v2/billing/meter_event_session", (*call).createMeterSession, writes("objects"), silent},
+	{http.MethodPost, meterStreamPath, (*call).streamMeterEvents, writes("objects"), silent},
+	{http.MethodPost, "/v2/billing/meter_events", (*call).createMeterEvent, writes("objects"), silent},
+}
+
+// route finds what is served at the path, and the ids in it.
+func (c *call) route() (*endpoint, error) {
 	var allowed []string
 	for i := range routes {
-		arg, ok := matchPath(routes[i].path, c.r.URL.Path)
+		args, ok := matchPath(routes[i].path, c.r.URL.Path)
 		if !ok {
 			continue
 		}
 		if routes[i].method == c.r.Method {
-			c.arg = arg
-			return routes[i].handle, nil
+			c.arg, c.arg2 = args[0], args[1]
+			return &routes[i], nil
 		}
 		allowed = append(allowed, routes[i].method)
 	}
 	if allowed == nil {
+		if handle := c.object(); handle != nil {
+			needs := writes("objects")
+			if c.r.Method == http.MethodGet {
+				needs = reads("objects")
+			}
+			return &endpoint{handle: handle, needs: needs}, nil
+		}
 		return nil, fault.NotFoundf("There is nothing at %s %s. Check the path; ids belong between its slashes.", c.r.Method, c.r.URL.Path)
 	}
 	methods := strings.Join(allowed, ", ")
@@ -225,16 +278,22 @@ func (c *call) route() (handler, error) {
 	return nil, &methodError{method: c.r.Method, path: c.r.URL.Path, allowed: methods}
 }
 
-// matchPath matches a path against a pattern and returns what stood at ":id".
-func matchPath(pattern, path string) (arg string, ok bool) {
-	before, after, has := strings.Cut(pattern, ":id")
-	if !has {
-		return "", pattern == path
+// matchPath matches a path against a pattern and returns what stood at each
+// ":id".
+func matchPath(pattern, path string) (args [2]string, ok bool) {
+	for i := 0; ; i++ {
+		before, after, has := strings.Cut(pattern, ":id")
+		if !has {
+			return args, pattern == path
+		}
+		rest, fits := strings.CutPrefix(path, before)
+		if !fits {
+			return args, false
+		}
+		args[i], _, _ = strings.Cut(rest, "/")
+		if args[i] == "" {
+			return args, false
+		}
+		pattern, path = after, rest[len(args[i]):]
 	}
-	rest, ok := strings.CutPrefix(path, before)
-	if !ok {
-		return "", false
-	}
-	arg, ok = strings.CutSuffix(rest, after)
-	return arg, ok && arg != "" && !strings.Contains(arg, "/")
 }

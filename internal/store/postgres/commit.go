@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -29,9 +31,13 @@ const (
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::int[], $10::int[], $11::smallint[], $12::text[], $13::bytea[]) ON CONFLICT DO NOTHING`
 	// Written in SQLite's way, as the transactions of package sqlstore are.
-	putRetries = `INSERT INTO retries (scope, seq, sub, run, next_at, n, lane)
-		SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::int[], ?::int[])
+	putRetries = `INSERT INTO retries (scope, seq, sub, run, next_at, grp, n, lane, turn)
+		SELECT *, CASE WHEN r.grp <> 0 THEN nextval('retry_turns') ELSE 0 END
+		FROM unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::int[], ?::int[]) AS r (scope, seq, sub, run, next_at, grp, n, lane)
 		ON CONFLICT (scope, seq, sub, run) DO UPDATE SET next_at = excluded.next_at, n = excluded.n, lane = excluded.lane`
+	// Who gives out turns in a group holds its lock, in the space of locks with
+	// two keys. All take several in the same order.
+	lockGroups  = "SELECT pg_advisory_xact_lock(k.sub, k.grp) FROM unnest($1::int[], $2::int[]) AS k (sub, grp)"
 	dropRetries = `DELETE FROM retries r USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS d (scope, seq, sub, run)
 		WHERE r.scope = d.scope AND r.seq = d.seq AND r.sub = d.sub AND r.run = d.run`
 
@@ -50,9 +56,9 @@ const (
 
 // retryRows are rows of retries, by column.
 type retryRows struct {
-	scope, seq, sub, run, next []int64
-	n, lane                    []int32
-	at                         map[store.RetryKey]int
+	scope, seq, sub, run, next, group []int64
+	n, lane                           []int32
+	at                                map[store.RetryKey]int
 }
 
 // add puts a row; a later one with the same key replaces it, as one statement
@@ -71,12 +77,28 @@ func (rows *retryRows) add(r *store.Retry, lane int) {
 	rows.sub = append(rows.sub, r.Subscription)
 	rows.run = append(rows.run, int64(r.Run))
 	rows.next = append(rows.next, sqlstore.Millis(r.Next))
+	rows.group = append(rows.group, r.Group)
 	rows.n = append(rows.n, int32(r.N))
 	rows.lane = append(rows.lane, int32(lane))
 }
 
 func (rows *retryRows) args() []any {
-	return []any{rows.scope, rows.seq, rows.sub, rows.run, rows.next, rows.n, rows.lane}
+	return []any{rows.scope, rows.seq, rows.sub, rows.run, rows.next, rows.group, rows.n, rows.lane}
+}
+
+// locks are those of the groups in rows that are new, sorted.
+func (rows *retryRows) locks() (subs, groups []int32) {
+	var keys [][2]int32
+	for i, group := range rows.group {
+		if group != 0 && rows.n[i] == 0 {
+			keys = append(keys, [2]int32{int32(rows.sub[i]), int32(group)})
+		}
+	}
+	slices.SortFunc(keys, func(a, b [2]int32) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	for _, k := range slices.Compact(keys) {
+		subs, groups = append(subs, k[0]), append(groups, k[1])
+	}
+	return subs, groups
 }
 
 // Commit writes one batch in one round trip. Only the keys that clients chose
@@ -236,8 +258,8 @@ func (w *writer) decideKeys(sub *store.Submission) bool {
 			return false
 		}
 		sub.Existing[k.Index] = known.seq
-		if k.Twin != 0 {
-			sub.Existing[k.Twin] = 0
+		for i := range k.Followers {
+			sub.Existing[k.Index+1+i] = 0
 		}
 	}
 	for _, k := range fresh {
@@ -308,6 +330,9 @@ func (w *writer) queue() (fifo []*event.Deposit) {
 	for i := range b.RetryPut {
 		retries.add(&b.RetryPut[i], b.Lane)
 	}
+	if subs, groups := retries.locks(); len(subs) > 0 {
+		w.batch.Queue(lockGroups, subs, groups)
+	}
 	if len(retries.scope) > 0 {
 		w.batch.Queue(rebind(putRetries), retries.args()...)
 	}
@@ -346,12 +371,12 @@ func (w *writer) queueEvents(retries *retryRows) (last event.Seq) {
 			payload = append(payload, e.Payload)
 			for _, r := range e.Routes {
 				if r.Disposition == event.Parked {
-					retries.add(&store.Retry{RetryKey: store.RetryKey{Scope: e.Scope, Seq: e.Seq, Subscription: r.Subscription}, Next: w.b.Now}, w.b.Lane)
+					retries.add(&store.Retry{RetryKey: store.RetryKey{Scope: e.Scope, Seq: e.Seq, Subscription: r.Subscription}, Next: w.b.Now, Group: r.Group}, w.b.Lane)
 				}
 			}
 		}
 		for i := range sub.Retries {
-			last = max(last, event.Seq(sub.Retries[i].Run)) // runs are numbered by the same sequence
+			last = max(last, event.Seq(max(sub.Retries[i].Run, -sub.Retries[i].Run))) // runs are numbered by the same sequence
 			retries.add(&sub.Retries[i], w.b.Lane)
 		}
 	}

@@ -34,7 +34,8 @@ type Progress struct {
 // importedTables, those that others refer to first.
 var importedTables = []string{
 	"installation", "accounts", "api_keys", "aws_keys", "destinations", "resources", "emptying", "lanes",
-	"events", "event_keys", "idempotency", "attempts", "retries", "messages", "message_dedups", "log_entries", "archived", "summaries",
+	"events", "event_keys", "idempotency", "attempts", "retries", "destination_health", "messages", "message_dedups", "log_entries", "archived", "summaries",
+	"objects", "mentions", "audit_log",
 }
 
 // numbered are the tables that give out numbers, and what gives them out.
@@ -42,6 +43,7 @@ var numbered = map[string]string{
 	"accounts":    "pg_get_serial_sequence('accounts', 'number')",
 	"messages":    "'message_ids'",
 	"log_entries": "pg_get_serial_sequence('log_entries', 'id')",
+	"audit_log":   "pg_get_serial_sequence('audit_log', 'number')",
 }
 
 // ErrNotEmpty is a database that holds something else already.

@@ -43,10 +43,10 @@ func installation(t *testing.T) (path string) {
 		args      []any
 	}{
 		{"UPDATE installation SET config_version = 17, key_fingerprint = 'print', next_number = 9", nil},
-		{"INSERT INTO accounts (number, id, name, api_version, created, aws_id) VALUES (1, 'acct_1', 'Ünï', '2025', 5, '000000000001'), (7, 'acct_7', ?, '', 6, '000000000007')", []any{"a\x00b\xff"}},
+		{"INSERT INTO accounts (number, id, name, api_version, created, aws_id, platform, version) VALUES (1, 'acct_1', 'Ünï', '2025', 5, '000000000001', 7, 3), (7, 'acct_7', ?, '', 6, '000000000007', 0, 4)", []any{"a\x00b\xff"}},
 		{"INSERT INTO accounts (number, id, name, api_version, created, aws_id) VALUES (8, 'acct_8', '', '', 6, '8')", nil},
 		{"DELETE FROM accounts WHERE number = 8", nil}, // which is not given out again
-		{"INSERT INTO api_keys VALUES (x'01', 1, 1, 'hint', 5), (x'02', 7, 0, '', 5)", nil},
+		{"INSERT INTO api_keys VALUES (x'01', 1, 1, 'hint', 5, 'n', 'events:read', 9, 8), (x'02', 7, 0, '', 5, '', '', 0, 0)", nil},
 		{"INSERT INTO aws_keys VALUES ('AKIA', 7, x'00ff', 5)", nil},
 		{"INSERT INTO destinations VALUES (1, 2, 'ed_1', 3, 1, 1, 5, 5, x'7b7d', NULL), (2, 2, 'ed_2', 4, 2, 3, 5, 6, x'', x'')", nil},
 		{"INSERT INTO resources VALUES (3, 2, 'us-east-1', 'queue', 0, 'q', 5, 1, 1, 5, 5, x'7b7d', NULL), (4, 2, 'us-east-1', 'queue', 0, 'q', 5, 1, 3, 5, 5, x'7b7d', x'01')", nil},
@@ -59,13 +59,17 @@ func installation(t *testing.T) (path string) {
 		{"INSERT INTO idempotency VALUES (2, 1, 'k', x'bb', NULL, 5), (2, 2, 'k', x'bb', x'00', 5)", nil},
 		{"INSERT INTO attempts (seq, sub, run, n, scope, outcome, status, started, first_byte, total, next_at, class, detail) VALUES (?, 1, 0, 1, 2, 3, 500, 5, 6, 7, 8, 'status', x'00')", []any{at(0)}},
 		{"INSERT INTO attempts (seq, sub, run, n, scope, outcome, status, started, first_byte, total, next_at, class, detail) VALUES (?, 1, ?, 2, 2, 1, 200, 5, 6, 7, 0, '', NULL)", []any{at(-99), at(41)}},
-		{"INSERT INTO retries VALUES (2, ?, 1, 0, 1, 8), (3, ?, 2, ?, 0, 9)", []any{at(0), at(2), at(41)}},
+		{"INSERT INTO retries VALUES (2, ?, 1, 0, 1, 8, 0), (3, ?, 2, ?, 0, 9, 5)", []any{at(0), at(2), at(41)}},
+		{"INSERT INTO destination_health VALUES (1, 5, 0, '[[7,8]]')", nil},
 		{"INSERT INTO messages VALUES (5, 3, 1, 2, 3, 4, 5, 6, 5, 'g', 'd', x'0102', x'', x'ff'), (900, 3, 0, 0, 0, 0, 0, 0, 0, '', '', x'0102', NULL, x'')", nil},
 		{"DELETE FROM messages WHERE id = 900", nil},
 		{"INSERT INTO message_dedups VALUES (3, '', 'd', 9, x'0102', 5)", nil},
 		{"INSERT INTO log_entries VALUES (5, 4, 6, ?, x'ff'), (7, 4, 6, '', x'')", []any{"str\xc3\x28eam"}},
 		{"INSERT INTO summaries (scope, seq, kind, type, created, object_id, id, endings) VALUES (2, ?, 1, 'a.b', 5, 'o', ?, x'01')", []any{at(-200), "\x00"}},
 		{"INSERT INTO archived VALUES (5, 6, ?, x'7b7d')", []any{at(0)}},
+		{"INSERT INTO objects VALUES (2, 're_1', 'refund', 'ch_1', 7, 2, x'7b7d')", nil},
+		{"INSERT INTO mentions VALUES (2, 'o', 5, ?)", []any{at(0)}},
+		{"INSERT INTO audit_log VALUES (3, 2, 5, 'key_1', 'sk_', 'a.b', 'ed_1', 'name url', '::1', 'req_1', 'x')", nil},
 	} {
 		if _, err := pool.ExecContext(t.Context(), s.statement, s.args...); err != nil {
 			t.Fatalf("%s: %v", s.statement, err)
@@ -165,7 +169,7 @@ func TestImport(t *testing.T) {
 		}
 		columns := names(t, here, "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0", table)
 		columns = slices.DeleteFunc(columns, func(c string) bool { // those that only this store has
-			return table == "retries" && c == "lane" || table == "lanes" && slices.Contains([]string{"lease_until", "last", "batch"}, c)
+			return table == "retries" && (c == "lane" || c == "turn") || table == "lanes" && slices.Contains([]string{"lease_until", "last", "batch"}, c)
 		})
 		query := "SELECT " + strings.Join(columns, ", ") + " FROM " + table
 		if diff := cmp.Diff(fromSQLite(t, there, query), fromPostgres(t, here, query)); diff != "" {
@@ -190,8 +194,8 @@ func TestImport(t *testing.T) {
 		t.Errorf("the next message is %s, want 901", ids[0])
 	}
 	d := &store.Destination{Scope: 2, ID: "ed_9", Status: event.Enabled, Config: []byte("{}")}
-	if err := db.CreateDestination(t.Context(), d, nil); err != nil || d.Number != 9 || d.Version != 18 {
-		t.Errorf("the next destination is %d of version %d, want 9 and 18 (%v)", d.Number, d.Version, err)
+	if err := db.CreateDestination(t.Context(), d, nil); err != nil || d.Number != 9 || d.Version != 19 {
+		t.Errorf("the next destination is %d of version %d, want 9 and 19 (%v)", d.Number, d.Version, err)
 	}
 	checkLane(t, db, here)
 }

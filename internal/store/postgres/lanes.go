@@ -91,7 +91,8 @@ func (db *DB) Tend(ctx context.Context) (store.Tenure, error) {
 		if err != nil {
 			return err
 		}
-		if err := c.QueryRowContext(ctx, "SELECT config_version, clock_timestamp() FROM installation").Scan(&t.ConfigVersion, &theirs); err != nil {
+		if err := c.QueryRowContext(ctx, "SELECT config_version, clock_timestamp(), (SELECT count(DISTINCT owner) FROM lanes WHERE owner <> '' AND lease_until > clock_timestamp()) FROM installation").
+			Scan(&t.ConfigVersion, &theirs, &t.Nodes); err != nil {
 			return err
 		}
 		after = db.o.Clock()
@@ -306,10 +307,20 @@ func (db *DB) Probe(ctx context.Context) error {
 
 // DueRetries reads from each lane that is owned.
 func (db *DB) DueRetries(ctx context.Context, p store.DueParams) ([]store.DueRetry, error) {
+	first := ""
+	if p.Ordered {
+		first = "AND NOT EXISTS (SELECT 1 FROM retries o WHERE o.sub = retries.sub AND o.grp = retries.grp AND o.grp <> 0 AND (o.turn, o.seq) < (retries.turn, retries.seq))"
+	}
+	if p.Group != 0 {
+		return db.QueryDue(ctx, p, `SELECT `+sqlstore.DueColumns+` FROM (
+				SELECT * FROM retries WHERE sub = ? AND grp = ? AND grp <> 0 ORDER BY turn, seq LIMIT 1
+			) AS r JOIN events e ON e.scope = r.scope AND e.seq = r.seq WHERE r.next_at <= ? AND r.lane = ANY (?::int[])`,
+			p.Subscription, p.Group, sqlstore.Millis(p.Before), db.owned())
+	}
 	return db.QueryDue(ctx, p, `SELECT `+sqlstore.DueColumns+` FROM (
 			SELECT due.* FROM unnest(?::int[]) AS l (lane), LATERAL (
-				SELECT scope, seq, run, n, next_at FROM retries
-				WHERE retries.lane = l.lane AND sub = ? AND next_at <= ? AND (next_at, seq) >= (?, ?) ORDER BY next_at, seq LIMIT ?) AS due
+				SELECT scope, seq, run, n, next_at, grp FROM retries
+				WHERE retries.lane = l.lane AND sub = ? AND next_at <= ? AND (next_at, seq) >= (?, ?) `+first+` ORDER BY next_at, seq LIMIT ?) AS due
 			ORDER BY next_at, seq LIMIT ?
 		) AS r JOIN events e ON e.scope = r.scope AND e.seq = r.seq ORDER BY r.next_at, r.seq`,
 		db.owned(), p.Subscription, sqlstore.Millis(p.Before), sqlstore.Millis(p.After), int64(p.AfterSeq), p.Limit, p.Limit)
@@ -324,6 +335,13 @@ func (db *DB) NextRetry(ctx context.Context, subscription int64, after time.Time
 		return time.Time{}, fmt.Errorf("read next retry: %w", err)
 	}
 	return next, nil
+}
+
+// CountDue counts what is due in the lanes that are owned.
+func (db *DB) CountDue(ctx context.Context, subscription int64, before time.Time, limit int) (int, error) {
+	return db.QueryCount(ctx, `SELECT count(*) FROM (SELECT 1 FROM unnest(?::int[]) AS l (lane), LATERAL (
+			SELECT 1 FROM retries WHERE retries.lane = l.lane AND sub = ? AND next_at <= ? LIMIT ?) AS due) AS due`,
+		db.owned(), subscription, sqlstore.Millis(before), limit)
 }
 
 // WaitingSubscriptions sums up the retries of the lanes that are owned.

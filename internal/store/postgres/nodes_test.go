@@ -496,3 +496,94 @@ func TestQueuesHoldAcrossNodes(t *testing.T) {
 		}
 	}
 }
+
+// The events of one object are sent by one node at a time, whichever accepted
+// them, in the order in which they were.
+func TestOrderHoldsAcrossNodes(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	nodes := []*node{startWith(t, url, "a", time.Minute), startWith(t, url, "b", time.Minute)}
+	if tenure := nodes[0].tend(); tenure.Nodes != 2 {
+		t.Errorf("%d nodes, want 2", tenure.Nodes)
+	}
+	const group = 77
+	var want []event.Seq
+	// The clock of the second runs behind, so that its numbers are lower.
+	nodes[1].seq = event.SeqAt(time.Now().Add(-time.Hour)) | event.Seq(nodes[1].lane.Lane)<<13
+	for i := range 10 {
+		n := nodes[i%2]
+		n.seq++
+		d := event.Draft{Type: "invoice.paid", Object: []byte(`{"id":"in_1"}`), ObjectID: "in_1"}
+		e := d.Build(scope, n.Now(), "2025-01-01")
+		e.Routes = []event.Route{{Subscription: 3, Disposition: event.Parked, Group: group}}
+		e.Assign(n.seq)
+		n.commit(n.batch(e))
+		want = append(want, e.Seq)
+	}
+	for i, seq := range want {
+		owner := nodes[i%2]
+		for _, n := range nodes {
+			for _, g := range []int64{0, group} {
+				due, err := n.DueRetries(t.Context(), store.DueParams{Subscription: 3, Before: n.Now(), Ordered: true, Group: g, Limit: 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n == owner && (len(due) != 1 || due[0].Seq != seq || due[0].Group != group) || n != owner && len(due) != 0 {
+					t.Fatalf("event %d, group %d: %+v", i, g, due)
+				}
+			}
+		}
+		b := owner.batch()
+		b.RetryDelete = []store.RetryKey{{Scope: scope, Seq: seq, Subscription: 3}}
+		owner.commit(b)
+	}
+}
+
+// Turns are given out in the order of commits, also when two nodes commit at
+// the same time: a row that can be seen is never overtaken.
+func TestTurnsAreThoseOfCommits(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	var wg sync.WaitGroup
+	nodes := []*node{startWith(t, url, "a", time.Minute), startWith(t, url, "b", time.Minute), startWith(t, url, "c", time.Minute)}
+	stop := make(chan struct{})
+	for _, n := range nodes {
+		wg.Go(func() {
+			for range 60 {
+				var events []*event.Event
+				for g := range 3 {
+					e := n.event()
+					e.Routes = []event.Route{{Subscription: 3, Disposition: event.Parked, Group: int64(3 - g)}}
+					events = append(events, e)
+				}
+				if err := n.Commit(t.Context(), n.batch(events...)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	go func() { wg.Wait(); close(stop) }()
+	firsts := map[int64]event.Seq{}
+	for done := false; !done; {
+		select {
+		case <-stop:
+			done = true
+		default:
+		}
+		for _, n := range nodes {
+			due, err := n.DueRetries(t.Context(), store.DueParams{Subscription: 3, Before: n.Now().Add(time.Hour), Ordered: true, Limit: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range due {
+				if was := firsts[d.Group]; was != 0 && was != d.Seq {
+					t.Fatalf("the first of group %d was %d and is %d", d.Group, was, d.Seq)
+				}
+				firsts[d.Group] = d.Seq
+			}
+		}
+	}
+	if len(firsts) != 3 {
+		t.Errorf("groups: %v", firsts)
+	}
+}

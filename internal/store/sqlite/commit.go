@@ -18,7 +18,7 @@ const lane = 0
 var (
 	insertEvents   = sqlstore.NewInsert("INSERT INTO events (seq, scope, kind, type, created, object_id, bus, hops, routes, cut, payload)", 11, "")
 	insertAttempts = sqlstore.NewInsert("INSERT INTO attempts (seq, sub, run, n, scope, outcome, status, started, first_byte, total, next_at, class, detail)", 13, " ON CONFLICT DO NOTHING")
-	insertRetries  = sqlstore.NewInsert("INSERT OR REPLACE INTO retries (scope, seq, sub, run, n, next_at)", 6, "")
+	insertRetries  = sqlstore.NewInsert("INSERT OR REPLACE INTO retries (scope, seq, sub, run, n, next_at, grp)", 7, "")
 	insertKeys     = sqlstore.NewInsert("INSERT INTO event_keys (scope, id, seq, hash)", 4, "")
 )
 
@@ -151,7 +151,7 @@ func checkLane(ctx context.Context, c sqlstore.Conn, b *store.Batch) error {
 }
 
 func (r *rows) addRetry(retry *store.Retry) {
-	r.retries = append(r.retries, int64(retry.Scope), int64(retry.Seq), retry.Subscription, retry.Run, retry.N, sqlstore.Millis(retry.Next))
+	r.retries = append(r.retries, int64(retry.Scope), int64(retry.Seq), retry.Subscription, retry.Run, retry.N, sqlstore.Millis(retry.Next), retry.Group)
 }
 
 // addSubmission checks a submission's keys and queues its rows. Idempotency
@@ -190,7 +190,7 @@ func (r *rows) addSubmission(ctx context.Context, c sqlstore.Conn, sub *store.Su
 			event.AppendRoutes(make([]byte, 0, 4*len(e.Routes)), e.Routes), e.Cut, e.Payload)
 		for _, route := range e.Routes {
 			if route.Disposition == event.Parked {
-				r.addRetry(&store.Retry{RetryKey: store.RetryKey{Scope: e.Scope, Seq: e.Seq, Subscription: route.Subscription}, Next: now})
+				r.addRetry(&store.Retry{RetryKey: store.RetryKey{Scope: e.Scope, Seq: e.Seq, Subscription: route.Subscription}, Next: now, Group: route.Group})
 			}
 		}
 	}
@@ -229,8 +229,8 @@ func (r *rows) checkEventKeys(ctx context.Context, c sqlstore.Conn, sub *store.S
 			return nil
 		}
 		sub.Existing[k.Index] = event.Seq(seq)
-		if k.Twin != 0 {
-			sub.Existing[k.Twin] = 0
+		for i := range k.Followers {
+			sub.Existing[k.Index+1+i] = 0
 		}
 	}
 	for _, k := range inThis {

@@ -98,6 +98,7 @@ func (e *Export) Count(ctx context.Context, table string) (n int64, err error) {
 // implied are columns that a store with many lanes has and this one need not.
 var implied = map[string]string{
 	"retries.lane": "0",
+	"retries.turn": "0",
 	"lanes.batch":  "0",
 	// Manual resends are numbered by the same sequence.
 	"lanes.last": `(SELECT max(watermark, (SELECT coalesce(max(seq), 0) FROM events),

@@ -10,11 +10,27 @@ import (
 )
 
 const dueQuery = "SELECT " + sqlstore.DueColumns + ` FROM retries r JOIN events e ON e.seq = r.seq
-	WHERE r.sub = ? AND r.next_at <= ? AND (r.next_at, r.seq) >= (?, ?) ORDER BY r.next_at, r.seq LIMIT ?`
+	WHERE r.sub = ? AND r.next_at <= ? AND (r.next_at, r.seq) >= (?, ?) `
+
+const (
+	byTime    = "ORDER BY r.next_at, r.seq LIMIT ?"
+	firstOnly = "AND NOT EXISTS (SELECT 1 FROM retries o WHERE o.sub = r.sub AND o.grp = r.grp AND o.grp <> 0 AND o.seq < r.seq) "
+	// The first of a group, if it is due.
+	groupQuery = "SELECT " + sqlstore.DueColumns + ` FROM (
+			SELECT * FROM retries WHERE sub = ? AND grp = ? AND grp <> 0 ORDER BY seq LIMIT 1
+		) AS r JOIN events e ON e.seq = r.seq WHERE r.next_at <= ?`
+)
 
 // DueRetries returns a subscription's due deliveries, earliest first.
 func (db *DB) DueRetries(ctx context.Context, p store.DueParams) ([]store.DueRetry, error) {
-	return db.QueryDue(ctx, p, dueQuery, p.Subscription, sqlstore.Millis(p.Before), sqlstore.Millis(p.After), int64(p.AfterSeq), p.Limit)
+	if p.Group != 0 {
+		return db.QueryDue(ctx, p, groupQuery, p.Subscription, p.Group, sqlstore.Millis(p.Before))
+	}
+	query := dueQuery + byTime
+	if p.Ordered {
+		query = dueQuery + firstOnly + byTime
+	}
+	return db.QueryDue(ctx, p, query, p.Subscription, sqlstore.Millis(p.Before), sqlstore.Millis(p.After), int64(p.AfterSeq), p.Limit)
 }
 
 // NextRetry looks past what is due.
@@ -24,6 +40,12 @@ func (db *DB) NextRetry(ctx context.Context, subscription int64, after time.Time
 		return time.Time{}, fmt.Errorf("read next retry: %w", err)
 	}
 	return next, nil
+}
+
+// CountDue counts what is due.
+func (db *DB) CountDue(ctx context.Context, subscription int64, before time.Time, limit int) (int, error) {
+	return db.QueryCount(ctx, "SELECT count(*) FROM (SELECT 1 FROM retries WHERE sub = ? AND next_at <= ? LIMIT ?) AS due",
+		subscription, sqlstore.Millis(before), limit)
 }
 
 // WaitingSubscriptions sums up the retry table by subscription.
@@ -36,7 +58,7 @@ func (db *DB) Now() time.Time { return time.Now() }
 
 // Tend has nothing to renew: the data folder's lock keeps others out.
 func (db *DB) Tend(ctx context.Context) (store.Tenure, error) {
-	t := store.Tenure{Leader: true}
+	t := store.Tenure{Leader: true, Nodes: 1}
 	if err := db.read.QueryRowContext(ctx, configVersion).Scan(&t.ConfigVersion); err != nil {
 		return store.Tenure{}, fmt.Errorf("read configuration: %w", classify(err))
 	}

@@ -4,21 +4,20 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/store"
 )
 
 // CreateAWSKey stores a key.
 func (db *DB) CreateAWSKey(ctx context.Context, k *store.AWSKey) error {
 	err := db.Tx(ctx, func(ctx context.Context, c Conn) error {
-		var known bool
-		if err := c.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM accounts WHERE number = ?)", k.Account).Scan(&known); err != nil {
+		if err := db.changeAccount(ctx, c, k.Account); err != nil {
 			return err
 		}
-		if !known {
-			return store.ErrNotFound
+		if _, err := c.ExecContext(ctx, "INSERT INTO aws_keys (id, account, secret, created) VALUES (?,?,?,?)", k.ID, k.Account, k.Secret, Millis(k.Created)); err != nil {
+			return err
 		}
-		_, err := c.ExecContext(ctx, "INSERT INTO aws_keys (id, account, secret, created) VALUES (?,?,?,?)", k.ID, k.Account, k.Secret, Millis(k.Created))
-		return err
+		return recordChange(ctx, c, event.NewScope(k.Account, true), k.ID, k.Created)
 	})
 	if err != nil {
 		return fmt.Errorf("create access key: %w", err)
@@ -29,15 +28,13 @@ func (db *DB) CreateAWSKey(ctx context.Context, k *store.AWSKey) error {
 // AWSKeyOwner finds a key and its account.
 func (db *DB) AWSKeyOwner(ctx context.Context, id string) (store.AWSKey, store.Account, error) {
 	k := store.AWSKey{ID: id}
-	var a store.Account
-	var keyCreated, created int64
-	err := db.Read.QueryRowContext(ctx, `SELECT k.account, k.secret, k.created, `+accountColumns+`
-		FROM aws_keys k JOIN accounts a ON a.number = k.account WHERE k.id = ?`, id).
-		Scan(&k.Account, &k.Secret, &keyCreated, &a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created)
+	var created int64
+	a, err := scanAccount(db.Read.QueryRowContext(ctx, `SELECT k.account, k.secret, k.created, `+accountColumns+`
+		FROM aws_keys k JOIN accounts a ON a.number = k.account WHERE k.id = ?`, id).Scan, &k.Account, &k.Secret, &created)
 	if err != nil {
 		return store.AWSKey{}, store.Account{}, fmt.Errorf("find access key: %w", db.absent(ctx, err))
 	}
-	k.Created, a.Created = fromMillis(keyCreated), fromMillis(created)
+	k.Created = fromMillis(created)
 	return k, a, nil
 }
 
@@ -67,11 +64,13 @@ func (db *DB) AWSKeysOf(ctx context.Context, account int64) ([]store.AWSKey, err
 // DeleteAWSKey removes a key of an account.
 func (db *DB) DeleteAWSKey(ctx context.Context, account int64, id string) error {
 	err := db.Tx(ctx, func(ctx context.Context, c Conn) error {
-		n, err := affected(c.ExecContext(ctx, "DELETE FROM aws_keys WHERE id = ? AND account = ?", id, account))
-		if err == nil && n == 0 {
-			err = store.ErrNotFound
+		if err := exactlyOne(c.ExecContext(ctx, "DELETE FROM aws_keys WHERE id = ? AND account = ?", id, account)); err != nil {
+			return err
 		}
-		return err
+		if err := db.changeAccount(ctx, c, account); err != nil {
+			return err
+		}
+		return recordChange(ctx, c, event.NewScope(account, true), id, db.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("delete access key: %w", err)
@@ -81,13 +80,9 @@ func (db *DB) DeleteAWSKey(ctx context.Context, account int64, id string) error 
 
 // AccountByAWSID finds an account by its AWS account id.
 func (db *DB) AccountByAWSID(ctx context.Context, id string) (store.Account, error) {
-	var a store.Account
-	var created int64
-	err := db.Read.QueryRowContext(ctx, "SELECT "+accountColumns+" FROM accounts a WHERE a.aws_id = ?", id).
-		Scan(&a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created)
+	a, err := scanAccount(db.Read.QueryRowContext(ctx, "SELECT "+accountColumns+" FROM accounts a WHERE a.aws_id = ?", id).Scan)
 	if err != nil {
 		return store.Account{}, fmt.Errorf("find account: %w", db.absent(ctx, err))
 	}
-	a.Created = fromMillis(created)
 	return a, nil
 }

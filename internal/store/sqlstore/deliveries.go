@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/event"
@@ -17,6 +18,7 @@ type head struct {
 	kind    event.Kind
 	typ     string
 	created time.Time
+	object  string
 	routes  []event.Route
 }
 
@@ -141,8 +143,10 @@ const (
 	anyEvent = "SELECT seq FROM events INDEXED BY events_by_scope WHERE scope = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4"
 	// The partial index holds just what ended badly.
 	failedEvent = "SELECT DISTINCT seq FROM attempts INDEXED BY attempts_ended_badly WHERE scope = ?1 AND seq > ?2 AND seq < ?3 AND outcome >= 3 ORDER BY seq DESC LIMIT ?4"
-	headsQuery  = `SELECT seq, kind, type, created, routes FROM events NOT INDEXED
+	headsQuery  = `SELECT seq, kind, type, created, object_id, routes FROM events NOT INDEXED
 		WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ? AND created BETWEEN ? AND ? ORDER BY seq DESC`
+	scanQuery = `SELECT seq, kind, type, created, object_id, routes FROM events INDEXED BY events_by_scope
+		WHERE scope = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`
 	triesQuery = `SELECT seq, sub, run, n, outcome, status, class, started, CASE outcome WHEN 4 THEN detail END
 		FROM attempts WHERE seq IN (SELECT value FROM json_each(?)) AND scope = ?`
 	waitingQuery = "SELECT seq, sub, min(next_at) FROM retries WHERE scope = ? AND seq IN (SELECT value FROM json_each(?)) GROUP BY seq, sub"
@@ -188,27 +192,56 @@ func (c *candidates) next(ctx context.Context, q Conn) (seqs []event.Seq, done b
 
 // queryHeads reads events, newest first.
 func queryHeads(ctx context.Context, q Conn, scope event.Scope, created span, seqs []event.Seq) ([]head, error) {
-	rows, err := q.QueryContext(ctx, headsQuery,
-		listOf(seqs), int64(scope), created.from, created.to)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var heads []head
-	for rows.Next() {
+	return scanHeads(ctx, q, headsQuery, listOf(seqs), int64(scope), created.from, created.to)
+}
+
+func scanHeads(ctx context.Context, q Conn, query string, args ...any) (heads []head, err error) {
+	err = Each(ctx, q, func(scan func(...any) error) error {
 		var h head
 		var at int64
 		var routes []byte
-		if err := rows.Scan(&h.seq, &h.kind, &h.typ, &at, &routes); err != nil {
-			return nil, err
+		if err := scan(&h.seq, &h.kind, &h.typ, &at, &h.object, &routes); err != nil {
+			return err
 		}
 		h.created = time.UnixMilli(at).UTC()
-		if h.routes, err = event.ParseRoutes(routes); err != nil {
-			return nil, err
-		}
+		var err error
+		h.routes, err = event.ParseRoutes(routes)
 		heads = append(heads, h)
+		return err
+	}, query, args...)
+	return heads, err
+}
+
+// ScanDeliveries derives the deliveries in a stretch of the log.
+func (db *DB) ScanDeliveries(ctx context.Context, p store.ScanDeliveries) (found []*event.Delivery, upTo event.Seq, err error) {
+	created := newSpan(p.CreatedFrom, p.CreatedTo)
+	err = db.View(ctx, func(q Conn) error {
+		heads, err := scanHeads(ctx, q, scanQuery, int64(p.Scope), max(int64(p.After), int64(created.lowest)-1), int64(p.UpTo), p.Limit)
+		if err != nil {
+			return err
+		}
+		upTo = p.UpTo
+		if len(heads) == p.Limit {
+			upTo = heads[len(heads)-1].seq
+		}
+		heads = slices.DeleteFunc(heads, func(h head) bool {
+			at := h.created.UnixMilli()
+			return at < created.from || at > created.to || !ofTypes(p.Types, h.typ)
+		})
+		found, err = derive(ctx, q, p.Scope, p.Subscription, heads)
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("scan deliveries: %w", db.ended(ctx, err))
 	}
-	return heads, rows.Err()
+	return found, upTo, nil
+}
+
+func ofTypes(types []string, typ string) bool {
+	return len(types) == 0 || slices.ContainsFunc(types, func(t string) bool {
+		prefix, wild := strings.CutSuffix(t, "*")
+		return t == typ || wild && strings.HasPrefix(typ, prefix)
+	})
 }
 
 // derive computes the deliveries of events, in their order and by falling
@@ -254,7 +287,7 @@ func derive(ctx context.Context, q Conn, scope event.Scope, subscription int64, 
 			}
 			d := &event.Delivery{
 				Seq: h.seq, Subscription: r.Subscription, Scope: scope,
-				EventType: h.typ, EventKind: h.kind, Created: h.created,
+				EventType: h.typ, EventKind: h.kind, ObjectID: h.object, Created: h.created,
 			}
 			k := routeKey{h.seq, r.Subscription}
 			next, waits := waiting[k]

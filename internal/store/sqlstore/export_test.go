@@ -17,8 +17,15 @@ const (
 	TriesQuery       = triesQuery
 	WaitingQuery     = waitingQuery
 	HeadsQuery       = headsQuery
+	ScanQuery        = scanQuery
+	MentionQuery     = mentionQuery
+	RecentQuery      = recentQuery
+	IndexQuery       = indexQuery
 )
 
-var ListResources = listResources
+var (
+	ListResources = listResources
+	ListObjects   = listObjects
+)
 
 func (db *DB) PendingEvent() string { return db.pendingEvent() }

@@ -118,7 +118,7 @@ func dropSettled(ctx context.Context, q Conn, events []*event.Event) error {
 }
 
 // DueColumns are what QueryDue reads, of retries r and events e.
-const DueColumns = "e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.bus, e.hops, e.routes, e.cut, e.payload, r.run, r.n, r.next_at"
+const DueColumns = "e.seq, e.scope, e.kind, e.type, e.created, e.object_id, e.bus, e.hops, e.routes, e.cut, e.payload, r.run, r.n, r.next_at, r.grp"
 
 // QueryDue collects the waiting deliveries of a query for DueColumns, until it
 // has maxBytes of payload.
@@ -133,7 +133,7 @@ func (db *DB) QueryDue(ctx context.Context, p store.DueParams, query string, arg
 	for rows.Next() {
 		d := store.DueRetry{Retry: store.Retry{RetryKey: store.RetryKey{Subscription: p.Subscription}}}
 		var next int64
-		if d.Event, err = scanEvent(rows, &d.Run, &d.N, &next); err != nil {
+		if d.Event, err = scanEvent(rows, &d.Run, &d.N, &next, &d.Group); err != nil {
 			return nil, fmt.Errorf("read due retries: %w", db.ended(ctx, err))
 		}
 		d.Scope, d.Seq, d.Next = d.Event.Scope, d.Event.Seq, fromMillis(next)
@@ -155,6 +155,14 @@ func (db *DB) QueryTime(ctx context.Context, query string, args ...any) (time.Ti
 		return time.Time{}, db.ended(ctx, err)
 	}
 	return fromMillis(ms.Int64), nil
+}
+
+// QueryCount runs a query for a count.
+func (db *DB) QueryCount(ctx context.Context, query string, args ...any) (n int, err error) {
+	if err := db.Read.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count due retries: %w", db.ended(ctx, err))
+	}
+	return n, nil
 }
 
 // QueryWaiting collects what a query for subscription, count and earliest time

@@ -69,6 +69,7 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		{pending, []any{2, 0, 9, 1}, []string{"retries USING PRIMARY KEY", "COVERING INDEX events_by_scope"}},
 		{sqlstore.TriesQuery, []any{"[1]", 2}, []string{"attempts USING PRIMARY KEY (seq=?)"}},
 		{sqlstore.WaitingQuery, []any{2, "[1]"}, []string{"retries USING PRIMARY KEY (scope=? AND seq=?)"}},
+		{sqlstore.ScanQuery, []any{2, 0, 9, 1}, []string{"INDEX events_by_scope (scope=? AND seq>? AND seq<?)"}},
 		{sqlstore.HeadsQuery, []any{"[1]", 2, 0, 1}, []string{"events USING INTEGER PRIMARY KEY (rowid=?)"}},
 	} {
 		plan := explain(t, db, tt.query, tt.args...)

@@ -45,6 +45,10 @@ func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 				return store.ErrExists
 			}
 		}
+		version, err := db.changeConfig(ctx, c, nil)
+		if err != nil {
+			return err
+		}
 		a := &p.Account
 		if awsID = a.AWSID; awsID == "" {
 			var err error
@@ -52,18 +56,17 @@ func (db *DB) CreateAccount(ctx context.Context, p *store.CreateAccount) error {
 				return err
 			}
 		}
-		if err := c.QueryRowContext(ctx, "INSERT INTO accounts (id, name, aws_id, api_version, created) VALUES (?,?,?,?,?) RETURNING number",
-			a.ID, a.Name, awsID, a.APIVersion, Millis(a.Created)).Scan(&number); err != nil {
+		if err := c.QueryRowContext(ctx, `INSERT INTO accounts (id, name, aws_id, api_version, created, platform, organization, sandbox_of, version)
+			VALUES (?,?,?,?,?,?,?,?,?) RETURNING number`,
+			a.ID, a.Name, awsID, a.APIVersion, Millis(a.Created), a.Platform, a.Organization, a.SandboxOf, version).Scan(&number); err != nil {
 			return err
 		}
 		for i := range p.Keys {
-			k := &p.Keys[i]
-			if _, err := c.ExecContext(ctx, "INSERT INTO api_keys (hash, account, live, hint, created) VALUES (?,?,?,?,?)",
-				k.Hash[:], number, k.Live, k.Hint, Millis(k.Created)); err != nil {
+			if err := insertKey(ctx, c, number, &p.Keys[i]); err != nil {
 				return err
 			}
 		}
-		return nil
+		return recordChange(ctx, c, accountScope(&p.Account, number), a.ID, a.Created)
 	})
 	if err != nil {
 		return fmt.Errorf("create account: %w", err)
@@ -91,46 +94,6 @@ func drawAWSID(ctx context.Context, c Conn) (string, error) {
 	}
 }
 
-const accountColumns = "a.number, a.id, a.name, a.aws_id, a.api_version, a.created"
-
-// Accounts lists all accounts.
-func (db *DB) Accounts(ctx context.Context) ([]store.Account, error) {
-	rows, err := db.Read.QueryContext(ctx, "SELECT "+accountColumns+" FROM accounts a ORDER BY number")
-	if err != nil {
-		return nil, fmt.Errorf("list accounts: %w", db.ended(ctx, err))
-	}
-	defer rows.Close()
-	var all []store.Account
-	for rows.Next() {
-		var a store.Account
-		var created int64
-		if err := rows.Scan(&a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created); err != nil {
-			return nil, fmt.Errorf("list accounts: %w", db.ended(ctx, err))
-		}
-		a.Created = fromMillis(created)
-		all = append(all, a)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list accounts: %w", db.ended(ctx, err))
-	}
-	return all, nil
-}
-
-// KeyOwner finds the key with this hash.
-func (db *DB) KeyOwner(ctx context.Context, hash [32]byte) (store.APIKey, store.Account, error) {
-	k := store.APIKey{Hash: hash}
-	var a store.Account
-	var keyCreated, created int64
-	err := db.Read.QueryRowContext(ctx, `SELECT k.account, k.live, k.hint, k.created, `+accountColumns+`
-		FROM api_keys k JOIN accounts a ON a.number = k.account WHERE k.hash = ?`, hash[:]).
-		Scan(&k.Account, &k.Live, &k.Hint, &keyCreated, &a.Number, &a.ID, &a.Name, &a.AWSID, &a.APIVersion, &created)
-	if err != nil {
-		return store.APIKey{}, store.Account{}, fmt.Errorf("find key: %w", db.absent(ctx, err))
-	}
-	k.Created, a.Created = fromMillis(keyCreated), fromMillis(created)
-	return k, a, nil
-}
-
 // CreateDestination stores a destination.
 func (db *DB) CreateDestination(ctx context.Context, d *store.Destination, idem *store.Idempotency) error {
 	var number, version int64
@@ -145,7 +108,10 @@ func (db *DB) CreateDestination(ctx context.Context, d *store.Destination, idem 
 		_, err = c.ExecContext(ctx, `INSERT INTO destinations (number, scope, id, version, revision, status, created, updated, config, secrets)
 			VALUES (?,?,?,?,1,?,?,?,?,?)`,
 			number, int64(d.Scope), d.ID, version, int(d.Status), Millis(d.Created), Millis(d.Updated), d.Config, d.Secrets)
-		return err
+		if err != nil {
+			return err
+		}
+		return recordChange(ctx, c, d.Scope, d.ID, d.Updated)
 	})
 	if err != nil {
 		return fmt.Errorf("create destination: %w", err)
@@ -175,7 +141,10 @@ func (db *DB) UpdateDestination(ctx context.Context, d *store.Destination, idem 
 		}
 		_, err = c.ExecContext(ctx, "UPDATE destinations SET version = ?, revision = revision + 1, status = ?, updated = ?, config = ?, secrets = ? WHERE number = ?",
 			version, int(d.Status), Millis(d.Updated), d.Config, d.Secrets, d.Number)
-		return err
+		if err != nil {
+			return err
+		}
+		return recordChange(ctx, c, d.Scope, d.ID, d.Updated)
 	})
 	if err != nil {
 		return fmt.Errorf("update destination: %w", err)

@@ -105,8 +105,11 @@ func (db *DB) Retain(ctx context.Context, p store.Retain) (more bool, err error)
 			func(p store.Retain) int64 { return int64(event.SeqAt(p.Events)) })},
 		{"remove old idempotency keys", chunked("DELETE FROM idempotency WHERE (scope, generation, key) IN (SELECT scope, generation, key FROM idempotency WHERE created < ? ORDER BY created LIMIT ?)",
 			func(store.Retain) int64 { return Millis(db.Now().Add(-store.IdempotencyWindow)) })},
+		{"remove old mentions of objects", dropMentions},
 		{"remove old summaries", chunked("DELETE FROM summaries WHERE (scope, seq) IN (SELECT scope, seq FROM summaries WHERE seq < ? ORDER BY seq LIMIT ?)",
 			func(p store.Retain) int64 { return int64(event.SeqAt(p.Summaries)) })},
+		{"remove old audit entries", chunked("DELETE FROM audit_log WHERE number IN (SELECT number FROM audit_log WHERE at < ? ORDER BY at LIMIT ?)",
+			func(p store.Retain) int64 { return Millis(p.Audit) })},
 	} {
 		n := 0
 		if err := db.Tx(ctx, func(ctx context.Context, c Conn) (err error) {

@@ -60,12 +60,17 @@ type DB struct {
 	MessageIDs func(ctx context.Context, c Conn, n int) ([]int64, error)
 }
 
-// Lock names what only one transaction at a time may do: LockConfig, or a FIFO
-// queue by its number.
+// Lock names what only one transaction at a time may do: LockConfig, LockHealth,
+// or a FIFO queue by its number, which is positive. PostgreSQL's driver has -1
+// for its lanes.
 type Lock int64
 
-// LockConfig is held by whoever changes the configuration.
-const LockConfig Lock = 0
+const (
+	// LockConfig is held by whoever changes the configuration.
+	LockConfig Lock = 0
+	// LockHealth is held by whoever notes the health of destinations.
+	LockHealth Lock = -2
+)
 
 // ended classifies the error of a read. A read that was cut off fails in
 // several ways; the caller hears of the one reason.

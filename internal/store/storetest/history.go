@@ -217,7 +217,7 @@ func (f *fixture) testDeliveryStates() {
 		f.now = start
 		e := f.accepted(draft{scope: scope, routes: []event.Route{{Subscription: 1, Disposition: tt.at}}})
 		tt.want.Seq, tt.want.Subscription, tt.want.Scope, tt.want.EventID = e.Seq, 1, scope, e.ID()
-		tt.want.EventType, tt.want.EventKind, tt.want.Created = e.Type, e.Kind, e.Created
+		tt.want.EventType, tt.want.EventKind, tt.want.ObjectID, tt.want.Created = e.Type, e.Kind, e.ObjectID, e.Created
 		if tt.tries != nil {
 			attempts, retries := tt.tries(e)
 			for _, a := range attempts {

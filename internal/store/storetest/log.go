@@ -203,7 +203,7 @@ func (f *fixture) testTwins() {
 		twin.Routes = []event.Route{{Subscription: 1, Disposition: event.Parked}}
 		f.assign(s)
 		f.assign(twin)
-		return &store.Submission{Events: []*event.Event{s, twin}, Keys: []store.EventKey{{Twin: 1, ID: "evt_mine", Hash: hash("a")}}}
+		return &store.Submission{Events: []*event.Event{s, twin}, Keys: []store.EventKey{{Followers: 1, ID: "evt_mine", Hash: hash("a")}}}
 	}
 	b := f.batch()
 	first, repeat := build(), build()

@@ -395,7 +395,7 @@ func (m *model) list(p store.ListEvents) store.Page[*event.Event] {
 // the model did it.
 func (m *model) delivery(e *event.Event, r event.Route) *event.Delivery {
 	d := &event.Delivery{
-		Seq: e.Seq, Subscription: r.Subscription, Scope: e.Scope, EventID: e.ID(), EventType: e.Type, EventKind: e.Kind, Created: e.Created,
+		Seq: e.Seq, Subscription: r.Subscription, Scope: e.Scope, EventID: e.ID(), EventType: e.Type, EventKind: e.Kind, ObjectID: e.ObjectID, Created: e.Created,
 		State: event.StatePending,
 	}
 	if r.Disposition == event.DiscardedDisabled {

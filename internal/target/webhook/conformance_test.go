@@ -25,11 +25,20 @@ func openGuarded(tb testing.TB, url string, o webhook.Options, secrets ...string
 	if len(secrets) == 0 {
 		secrets = []string{secret}
 	}
-	t, err := c.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: url, Secrets: secrets}})
+	t, err := c.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: url, Secrets: live(secrets...)}})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return t
+}
+
+// live are secrets without an end.
+func live(texts ...string) []event.Secret {
+	secrets := make([]event.Secret, len(texts))
+	for i, text := range texts {
+		secrets[i].Text = text
+	}
+	return secrets
 }
 
 // Not parallel: the suite measures memory.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/waybill-dev/waybill/internal/event"
 	"github.com/waybill-dev/waybill/internal/sign"
 	"github.com/waybill-dev/waybill/internal/target"
 	"github.com/waybill-dev/waybill/internal/target/wire"
@@ -17,7 +18,11 @@ func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 	if e.client.now != nil {
 		r.Started = e.client.now()
 	}
-	if wait, refused := e.origin.Exchange(ctx, wire.Request{Head: e, Body: m.Body, Start: start}, &r); refused {
+	var head wire.Head = e
+	if e.byMessage {
+		head = &letter{e, &m}
+	}
+	if wait, refused := e.origin.Exchange(ctx, wire.Request{Head: head, Body: m.Body, Start: start}, &r); refused {
 		refuse(&r, wait)
 	}
 	r.Total = time.Since(start)
@@ -26,9 +31,40 @@ func (e *endpoint) Send(ctx context.Context, m target.Message) target.Result {
 
 // AppendHead implements wire.Head.
 func (e *endpoint) AppendHead(dst, body []byte, at time.Time) []byte {
-	dst = append(dst, e.head...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\n"+sign.StripeHeader+": "...)
-	dst = e.signer.AppendHeader(dst, at, body)
-	return append(dst, "\r\n\r\n"...)
+	dst = e.appendLength(dst, body)
+	return append(e.appendStripe(dst, body, at), "\r\n"...)
+}
+
+func (e *endpoint) appendLength(dst, body []byte) []byte {
+	dst = strconv.AppendInt(append(dst, e.head...), int64(len(body)), 10)
+	return append(dst, "\r\n"...)
+}
+
+func (e *endpoint) appendStripe(dst, body []byte, at time.Time) []byte {
+	dst = append(dst, sign.StripeHeader+": "...)
+	return append(e.signers(at).stripe.AppendHeader(dst, at, body), "\r\n"...)
+}
+
+// letter is the head of a request that says something of its message too.
+type letter struct {
+	*endpoint
+	m *target.Message
+}
+
+// AppendHead implements wire.Head.
+func (l *letter) AppendHead(dst, body []byte, at time.Time) []byte {
+	dst = l.appendLength(dst, body)
+	if l.to.Stripe {
+		dst = l.appendStripe(dst, body, at)
+	}
+	if l.to.Standard || l.to.Ed25519 {
+		dst = append(append(dst, sign.StandardID+": "...), l.m.EventID...)
+		dst = strconv.AppendInt(append(dst, "\r\n"+sign.StandardTimestamp+": "...), at.Unix(), 10)
+		dst = append(dst, "\r\n"+sign.StandardSignature+": "...)
+		dst = append(l.signers(at).standard.AppendSignature(dst, l.m.EventID, at, body), "\r\n"...)
+	}
+	if l.to.Format == event.FormatCloudEventsBinary {
+		dst = l.m.Event.AppendCloudHeaders(dst, l.to.Name)
+	}
+	return append(dst, "\r\n"...)
 }

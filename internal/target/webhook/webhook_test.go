@@ -171,12 +171,12 @@ func TestOpenRefuses(t *testing.T) {
 		{"https://example.com/", nil, "secret"},
 		{"https://example.com/", []string{secret, ""}, "secret"},
 	} {
-		_, err := c.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: test.url, Secrets: test.secrets}})
+		_, err := c.Open(event.Target{Kind: event.TargetWebhook, Webhook: &event.WebhookTarget{URL: test.url, Secrets: live(test.secrets...)}})
 		if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", test.url, err)
 		}
 	}
-	for _, kind := range []event.Target{{}, {Kind: event.TargetWebhook}, {Kind: "queue", Webhook: &event.WebhookTarget{URL: "https://example.com", Secrets: some}}} {
+	for _, kind := range []event.Target{{}, {Kind: event.TargetWebhook}, {Kind: "queue", Webhook: &event.WebhookTarget{URL: "https://example.com", Secrets: live(some...)}}} {
 		if _, err := c.Open(kind); err == nil {
 			t.Errorf("%+v: opened", kind)
 		}
