@@ -10,10 +10,10 @@ import (
 const (
 	// retainStep is how many events one step of retention is about: a few
 	// milliseconds of the writer's time.
-	retainStep = 200
+	retainStep = 50
 	// retainShare is how much longer than a step the pause after it is: at
 	// most so large a part of the writer is taken from publishers.
-	retainShare = 4
+	retainShare = 8
 )
 
 // retain removes what is old, in small steps with pauses between them, until

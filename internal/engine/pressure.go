@@ -127,10 +127,10 @@ type backlog struct {
 	each  atomic.Int32 // for one subscription; 0 is no bound
 }
 
-// leastEach is what each subscription has in any case: what is slow for other
-// reasons than the machine, such as a target that waits for commits, would come
-// to a crawl with one.
-const leastEach = 4
+// leastSlow is what a subscription has in any case whose sends are slow: they
+// wait for something else than the machine, such as a target that waits for
+// commits, and with one worker would come to a crawl.
+const leastSlow = 4
 
 // divide is called once a tick. While the machine is short there are fewer
 // workers from tick to tick, else soon more again.
@@ -148,5 +148,5 @@ func (b *backlog) divide(busy, most int, short bool) {
 	default:
 		b.total = min(b.total+b.total/4+4, most*busy)
 	}
-	b.each.Store(int32(max(leastEach, b.total/busy)))
+	b.each.Store(int32(max(1, b.total/busy)))
 }

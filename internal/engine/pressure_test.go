@@ -64,14 +64,14 @@ func TestBacklogIsDivided(t *testing.T) {
 	if got := each(1, false, 100); got != 64 {
 		t.Errorf("%d workers for one destination on an idle machine, want all", got)
 	}
-	if got := each(1, true, 30); got != leastEach {
+	if got := each(1, true, 30); got < 1 || got > 4 {
 		t.Errorf("%d workers for one destination on a busy machine", got)
 	}
 	if got := each(100, false, 100); got != 64 {
 		t.Errorf("%d workers for each of a hundred destinations on an idle machine, want all", got)
 	}
-	if got := each(100, true, 60); got != leastEach {
-		t.Errorf("%d workers for each of a hundred destinations on a busy machine, want %d", got, leastEach)
+	if got := each(100, true, 60); got != 1 {
+		t.Errorf("%d workers for each of a hundred destinations on a busy machine, want 1", got)
 	}
 	if got := each(0, true, 1); got != 0 {
 		t.Errorf("a bound of %d without retries", got)

@@ -265,6 +265,9 @@ func (s *subscriber) limit() int {
 		return 1
 	}
 	if each := int(s.e.backlog.each.Load()); each > 0 && len(s.claimed) > 0 {
+		if s.meanSend >= swift {
+			each = max(each, leastSlow)
+		}
 		return min(each, s.e.o.MaxInFlight)
 	}
 	return s.e.o.MaxInFlight
