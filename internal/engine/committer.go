@@ -204,7 +204,10 @@ func (c *committer) signal() {
 func (c *committer) submit(s *submission) error {
 	c.mu.Lock()
 	if c.stopped || c.fenced {
-		c.mu.Unlock()
+		defer c.mu.Unlock()
+		if c.fenced {
+			return errFenced
+		}
 		return errStopped
 	}
 	c.submitted = append(c.submitted, s)
@@ -217,7 +220,10 @@ func (c *committer) submit(s *submission) error {
 	return s.Err
 }
 
-var errStopped = errors.Join(store.ErrUnavailable, errors.New("the engine is stopped"))
+var (
+	errStopped = errors.Join(store.ErrUnavailable, errors.New("the engine is stopped"))
+	errFenced  = errors.Join(store.ErrUnavailable, store.ErrFenced)
+)
 
 // settle hands an outcome over. It does not wait.
 func (c *committer) settle(s *settlement) {
