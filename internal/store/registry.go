@@ -12,7 +12,7 @@ import (
 // Commit refuses batches routed by an older one.
 type Registry interface {
 	// BindKey records the fingerprint of the encryption key on the first
-	// call and afterwards returns the recorded one.
+	// call and afterwards returns the recorded one. With "" it only asks.
 	BindKey(ctx context.Context, fingerprint string) (recorded string, err error)
 
 	// CreateAccount stores an account with its keys and sets its number.

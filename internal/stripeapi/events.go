@@ -100,13 +100,19 @@ func appendURL(dst []byte, u *string) []byte {
 	return append(append(append(dst, '"'), *u...), '"')
 }
 
-func (c *call) retrieveSnapshotEvent() ([]byte, error) {
+// retrieves checks the query of a request for one object of API v1, where
+// expand is accepted and everything is expanded anyway.
+func (c *call) retrieves() error {
 	q, err := c.query()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	q.list("expand")
-	if err := q.done("expand"); err != nil {
+	return q.done("expand")
+}
+
+func (c *call) retrieveSnapshotEvent() ([]byte, error) {
+	if err := c.retrieves(); err != nil {
 		return nil, err
 	}
 	v, err := c.event(event.Snapshot)

@@ -128,12 +128,7 @@ func (c *call) updateEndpoint() ([]byte, error) {
 }
 
 func (c *call) retrieveEndpoint() ([]byte, error) {
-	q, err := c.query()
-	if err != nil {
-		return nil, err
-	}
-	q.list("expand")
-	if err := q.done("expand"); err != nil {
+	if err := c.retrieves(); err != nil {
 		return nil, err
 	}
 	d, err := c.endpoint(c.arg)

@@ -16,6 +16,12 @@ import (
 
 // BindKey records the fingerprint unless there is one.
 func (db *DB) BindKey(ctx context.Context, fingerprint string) (recorded string, err error) {
+	if fingerprint == "" { // whoever only asks writes nothing
+		if err := db.Read.QueryRowContext(ctx, "SELECT key_fingerprint FROM installation").Scan(&recorded); err != nil {
+			return "", fmt.Errorf("read encryption key's fingerprint: %w", db.ended(ctx, err))
+		}
+		return recorded, nil
+	}
 	err = db.Tx(ctx, func(ctx context.Context, c Conn) error {
 		if _, err := c.ExecContext(ctx, "UPDATE installation SET key_fingerprint = ? WHERE key_fingerprint = ''", fingerprint); err != nil {
 			return err
